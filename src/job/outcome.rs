@@ -1,0 +1,77 @@
+//! What one call to the remote API came to, in the words of the life cycle.
+//!
+//! `whilter` produces outcomes from answers; `worker` turns (state, outcome) into a transition.
+
+use std::time::Duration;
+
+use super::Fault;
+
+/// What a submit (`POST`) came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmitOutcome {
+    /// The API accepted the request under this id.
+    Accepted {
+        /// The API's own id, by which the video is followed.
+        whilter_request_id: String,
+    },
+    /// Not accepted now, and surely not billed: wait and send it again.
+    RetryLater {
+        /// What happened, in words.
+        detail: String,
+        /// Whether it counts toward `submit.max_attempts`.
+        spends_attempt: bool,
+        /// The wait that the API asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The API refuses the call (402, 403, 404, 405, a redirect, 401 with a fresh token): the
+    /// job's fault or ours.
+    Refused {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// The API will never accept this request.
+    Rejected(Fault),
+    /// The request was sent and its fate is unknown: it may be billed.
+    Unknown {
+        /// What happened, in words.
+        detail: String,
+    },
+}
+
+/// What a status check (`GET`) came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatusOutcome {
+    /// The video is ready.
+    Ready {
+        /// Where the video is.
+        video_url: Option<String>,
+        /// Where its image is.
+        image_url: Option<String>,
+    },
+    /// An understood answer without a URL.
+    NotYet,
+    /// No understood answer: check again, backed off.
+    RetryLater {
+        /// What happened, in words.
+        detail: String,
+        /// The wait that the API asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The API refuses the call (401 with a fresh token, 402, 403, 405, a redirect).
+    Refused {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// The API does not know the transaction (404, 410).
+    NotFound {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// The API finds fault with the check itself (400, 413, 422 and other 4xx).
+    BadRequest {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// The API reports that the generation failed.
+    Failed(Fault),
+}
