@@ -16,3 +16,6 @@ pub mod worker;
 pub mod gateway;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -6,12 +6,18 @@
 
 mod error_code;
 mod ids;
+pub mod lifecycle;
 mod outcome;
 #[cfg(feature = "worker")]
 pub mod policy;
 pub mod request;
+#[cfg(feature = "worker")]
+mod streak;
 
 pub use error_code::{ErrorCode, Fault};
 pub use ids::{Claim, JobId, Millis, QueueName};
+pub use lifecycle::State;
 pub use outcome::{StatusOutcome, SubmitOutcome};
-pub use request::{EntryFields, Problem, Problems, Request, UnknownFields};
+pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
+#[cfg(feature = "worker")]
+pub use streak::Streak;

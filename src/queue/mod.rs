@@ -1,1 +1,227 @@
-//! placeholder
+//! The queue on Redis: keys, scripts, and one function per thing that can be done to a job.
+//!
+//! A live job is a record plus exactly one place in one sorted set (`submit`, `unconfirmed`,
+//! `poll`, or `leases` while a worker holds it). Every move is one Lua script: checks first, then
+//! writes, additions before removals; every script may run twice with the same effect as once.
+//! Nothing here knows HTTP or what an answer means.
+
+mod admit;
+mod claim;
+mod connection;
+mod error;
+mod inbox;
+mod keys;
+mod record;
+mod results;
+mod scripts;
+mod settle;
+mod stats;
+mod sweep;
+mod trim;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::{AsyncCommands, Value};
+
+pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
+pub use claim::{CLAIM_BATCH, Claimed, PollClaim, Retention, SubmitClaim, SubmitRules};
+pub use connection::{ConnectOptions, Connection};
+pub use error::QueueError;
+pub use inbox::{Inbox, RawEntry};
+pub use keys::{KEYS, Keys, WORKERS_GROUP};
+pub use record::Record;
+pub use results::{JobResult, ResultReader};
+pub use settle::{End, Move, Settled, Settlement};
+pub use stats::Stats;
+pub use sweep::{Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, Tick};
+pub use trim::TrimAges;
+
+use crate::job::{Entry, EntryFields, JobId, QueueName, Request};
+
+/// One queue. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    connection: Connection,
+    keys: Keys,
+    /// A test's time in Unix ms; `None`: the server's.
+    now_ms: Option<u64>,
+}
+
+impl Queue {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    /// [`QueueError::Misconfigured`] for a bad address, else what the server answered.
+    pub async fn connect(options: ConnectOptions, name: &QueueName) -> Result<Self, QueueError> {
+        let connection = Connection::open(options).await?;
+        Ok(Self { connection, keys: Keys::new(name), now_ms: None })
+    }
+
+    /// The same queue over a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Queue::connect`].
+    pub async fn on_own_connection(&self) -> Result<Self, QueueError> {
+        let connection = self.connection.another().await?;
+        Ok(Self { connection, ..self.clone() })
+    }
+
+    /// The same queue at a time that a test chooses, in Unix ms.
+    #[must_use]
+    pub fn at(&self, now_ms: u64) -> Self {
+        Self { now_ms: Some(now_ms), ..self.clone() }
+    }
+
+    /// The queue's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The queue's connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Puts one job on the queue and says at once what became of it.
+    ///
+    /// # Errors
+    /// What the server answered. After a lost reply the job may have been accepted: enqueue it
+    /// again, it will then be a [`Admission::Duplicate`].
+    pub async fn enqueue(
+        &self,
+        request: &Request,
+        fields: &EntryFields,
+    ) -> Result<Admission, QueueError> {
+        let admitted = self.enqueue_many(&[(request.clone(), fields.clone())]).await?;
+        admitted.first().copied().ok_or_else(|| QueueError::Unexpected("no answer".to_owned()))
+    }
+
+    /// Puts many jobs on the queue, in batches of [`ADMIT_BATCH`]; the answers are in the same
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`]; earlier batches have been accepted then.
+    pub async fn enqueue_many(
+        &self,
+        jobs: &[(Request, EntryFields)],
+    ) -> Result<Vec<Admission>, QueueError> {
+        let mut admissions = Vec::with_capacity(jobs.len());
+        for chunk in jobs.chunks(ADMIT_BATCH) {
+            let mut call = admit::begin(&self.keys, self.now_ms, Hands::NONE);
+            for (request, fields) in chunk {
+                admit::add_job(&mut call, "", request, fields);
+            }
+            admissions.extend(admit::read(self.connection.call(&call).await?)?.admissions);
+        }
+        Ok(admissions)
+    }
+
+    /// Admits entries of the inbox stream, at most [`ADMIT_BATCH`], some of them straight into
+    /// the hands of the worker that read them.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe and right.
+    pub async fn admit(
+        &self,
+        hands: Hands<'_>,
+        entries: &[(String, Entry)],
+    ) -> Result<Admitted, QueueError> {
+        let mut call = admit::begin(&self.keys, self.now_ms, hands);
+        for (entry_id, entry) in entries {
+            admit::add_entry(&mut call, entry_id, entry);
+        }
+        admit::read(self.connection.call(&call).await?)
+    }
+
+    /// Takes due jobs into a worker's hands to be submitted.
+    ///
+    /// # Errors
+    /// What the server answered; after a lost reply the jobs are held until the lease runs out.
+    pub async fn claim_submits(
+        &self,
+        holder: (&str, Duration),
+        limit: usize,
+        rules: SubmitRules,
+        retention: Retention,
+    ) -> Result<Claimed<SubmitClaim>, QueueError> {
+        let call = claim::submit_call(&self.keys, self.now_ms, holder, limit, rules, retention);
+        claim::read_submit(self.connection.call(&call).await?)
+    }
+
+    /// Takes due jobs into a worker's hands to be checked.
+    ///
+    /// # Errors
+    /// As [`Queue::claim_submits`].
+    pub async fn claim_polls(
+        &self,
+        holder: (&str, Duration),
+        limit: usize,
+    ) -> Result<Claimed<PollClaim>, QueueError> {
+        let call = claim::poll_call(&self.keys, self.now_ms, holder, limit);
+        claim::read_poll(self.connection.call(&call).await?)
+    }
+
+    /// The request bodies of these jobs, in order; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn bodies(&self, ids: &[&JobId]) -> Result<Vec<Option<Vec<u8>>>, QueueError> {
+        let mut pipeline = redis::pipe();
+        for id in ids {
+            pipeline.get(self.keys.body(id));
+        }
+        self.connection.pipeline(&pipeline).await
+    }
+
+    /// Records what came of jobs in hand; the answers are in the same order.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe and right.
+    pub async fn settle(
+        &self,
+        settlements: &[Settlement],
+        rules: SubmitRules,
+        retention: Retention,
+    ) -> Result<Vec<Settled>, QueueError> {
+        let batch = settle::batch(&self.keys, self.now_ms, settlements, rules, retention);
+        let replies: Vec<Value> = self.connection.call_all(&batch.pipeline).await?;
+        batch.read(replies)
+    }
+
+    /// Says that a worker lives, and learns what is due and who has fallen silent.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn tick(&self, worker: &str) -> Result<Tick, QueueError> {
+        let call = sweep::tick_call(&self.keys, self.now_ms, worker);
+        sweep::read_tick(self.connection.call(&call).await?)
+    }
+
+    /// Takes back a batch of leases.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn reclaim(
+        &self,
+        lost: Lost<'_>,
+        rules: SubmitRules,
+        retention: Retention,
+    ) -> Result<Reclaimed, QueueError> {
+        let call = sweep::reclaim_call(&self.keys, self.now_ms, lost, rules, retention);
+        let (taken, seen) = self.connection.call(&call).await?;
+        Ok(Reclaimed { taken, seen })
+    }
+
+    /// A job's record, live or ended; `None` when there is none.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn record(&self, id: &JobId) -> Result<Option<Record>, QueueError> {
+        let fields: BTreeMap<String, String> =
+            self.connection.manager().hgetall(self.keys.job(id)).await?;
+        Ok(Record::from_fields(fields))
+    }
+}

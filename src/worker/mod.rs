@@ -1,1 +1,324 @@
-//! placeholder
+//! The worker: takes jobs, calls the remote API, follows the videos, until it is told to stop.
+//!
+//! Its roles are loops of their own: `intake` (inbox to records), two claim loops with an apalis
+//! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `pulse` (beats and due times),
+//! `sweeper` (what the dead left) and `wake`. They share permits and alarms and nothing else;
+//! nothing is held in memory that is not in Redis. A handler returns an outcome and never
+//! touches Redis; the layer around it settles it.
+
+mod alarm;
+mod claims;
+mod health;
+mod intake;
+mod lane;
+mod poll;
+mod pulse;
+mod retry;
+mod rules;
+mod settler;
+mod stage;
+mod submit;
+mod sweeper;
+mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use self::alarm::Alarm;
+use self::claims::ClaimLoop;
+use self::intake::{Admitter, Intake};
+use self::lane::Lane;
+use self::poll::{PollStage, Strangers};
+use self::pulse::Pulse;
+use self::rules::{poll_policy, retention, submit_policy, submit_rules, trim_ages};
+use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
+use self::stage::{InHand, Stage};
+use self::submit::SubmitStage;
+use self::sweeper::Sweeper;
+use self::wake::Wake;
+use crate::config::{Api, Settings};
+use crate::queue::{Inbox, Queue, QueueError};
+use crate::whilter::{BuildError, Client};
+
+pub use self::health::Health;
+
+/// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
+const LEASE_RESERVE: Duration = Duration::from_secs(10);
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The API's client could not be made from the settings.
+    #[error(transparent)]
+    Client(#[from] BuildError),
+    /// Redis did not answer.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The system gave no thread.
+    #[error("the pulse could not start: {0}")]
+    Pulse(#[from] std::io::Error),
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    name: Arc<str>,
+    queue: Queue,
+    health: Health,
+    grace: Duration,
+    /// Turns true when nothing new may be taken.
+    stopping: watch::Sender<bool>,
+    /// Turns true when the calls in hand are given up.
+    broken_off: watch::Sender<bool>,
+    /// Turns true when the last settlement is written.
+    stopped: watch::Sender<bool>,
+    roles: JoinSet<()>,
+    lanes: JoinSet<()>,
+    contexts: Vec<WorkerContext>,
+    permits: Vec<(Arc<Semaphore>, u32)>,
+    pulse: std::thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a worker under a new name.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing was started then.
+    pub async fn start(settings: &Settings, api: &Api, queue: Queue) -> Result<Self, StartError> {
+        let name: Arc<str> = unique_name().into();
+        let client = Client::new(api, settings.submit.concurrency, settings.poll.concurrency)?;
+        let health = Health::default();
+        let (submit_alarm, poll_alarm) = (Arc::<Alarm>::default(), Arc::<Alarm>::default());
+        let rules = submit_rules(settings);
+        let retention = retention(settings);
+        let (stopping, _) = watch::channel(false);
+        let (broken_off, broken_off_seen) = watch::channel(false);
+        let (stopped, stopped_seen) = watch::channel(false);
+        let (silent, silent_seen) = watch::channel(Vec::new());
+        let pulse = Pulse {
+            queue: queue.clone(),
+            worker: Arc::clone(&name),
+            submit_alarm: Arc::clone(&submit_alarm),
+            poll_alarm: Arc::clone(&poll_alarm),
+            health: health.clone(),
+            turns: health.turns("pulse"),
+            silent,
+        }
+        .start(stopped_seen)?;
+
+        let (mut roles, mut lanes) = (JoinSet::new(), JoinSet::new());
+        let (settler, settling) = Settler::new(Writer {
+            queue: queue.clone(),
+            rules,
+            retention,
+            submit_alarm: Arc::clone(&submit_alarm),
+            poll_alarm: Arc::clone(&poll_alarm),
+        });
+        tokio::spawn(settling);
+
+        let submit = SubmitStage {
+            queue: queue.clone(),
+            client: client.clone(),
+            holder: Arc::clone(&name),
+            lease: settings.queue.lease,
+            rules,
+            retention,
+            policy: submit_policy(settings),
+        };
+        let poll = PollStage {
+            queue: queue.clone(),
+            client,
+            holder: Arc::clone(&name),
+            lease: settings.queue.lease,
+            deliverable: settings.poll.deliverable,
+            policy: poll_policy(settings),
+            strangers: Arc::new(Strangers::default()),
+        };
+        let submit_lane = Fitting {
+            stage: submit,
+            permits: settings.submit.concurrency,
+            alarm: Arc::clone(&submit_alarm),
+            call_limit: settings.queue.lease.saturating_sub(LEASE_RESERVE),
+        }
+        .fit(&name, &health, &settler, &broken_off_seen, &stopping, &mut roles, &mut lanes);
+        let poll_lane = Fitting {
+            stage: poll,
+            permits: settings.poll.concurrency,
+            alarm: Arc::clone(&poll_alarm),
+            call_limit: settings.queue.lease.saturating_sub(LEASE_RESERVE),
+        }
+        .fit(&name, &health, &settler, &broken_off_seen, &stopping, &mut roles, &mut lanes);
+
+        let admitter = Admitter {
+            queue: queue.clone(),
+            worker: Arc::clone(&name),
+            lease: settings.queue.lease,
+            unknown_fields: settings.queue.unknown_fields,
+            permits: Arc::clone(&submit_lane.permits.0),
+            entrance: submit_lane.entrance.clone(),
+            submit_alarm: Arc::clone(&submit_alarm),
+        };
+        let sweeper = Sweeper {
+            queue: queue.clone(),
+            worker: Arc::clone(&name),
+            rules,
+            retention,
+            trim: trim_ages(settings),
+            admitter: admitter.clone(),
+            silent: silent_seen,
+            turns: health.turns("sweeper"),
+        };
+        let intake = Intake {
+            inbox: Inbox::new(queue.clone(), name.to_string()),
+            admitter,
+            turns: health.turns("intake"),
+        };
+        let wake = Wake { queue: queue.clone(), submit_alarm, poll_alarm };
+        roles.spawn(intake.run(stopping.subscribe()));
+        roles.spawn(sweeper.run(stopping.subscribe()));
+        roles.spawn(wake.run(stopping.subscribe()));
+        tracing::info!(worker = %name, queue = %settings.queue.name, "worker started");
+        Ok(Self {
+            name,
+            queue,
+            health,
+            grace: settings.worker.shutdown_grace,
+            stopping,
+            broken_off,
+            stopped,
+            roles,
+            lanes,
+            contexts: vec![submit_lane.context, poll_lane.context],
+            permits: vec![submit_lane.permits, poll_lane.permits],
+            pulse,
+        })
+    }
+
+    /// The name under which it holds leases and beats.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it works.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Stops in good order: takes nothing new, lets the calls in hand end, and shortly before
+    /// the grace is over gives them up (checks are handed back, POSTs marked unconfirmed).
+    pub async fn stop(mut self) {
+        tracing::info!(worker = %self.name, "stopping: nothing new is taken");
+        self.health.stopping();
+        let until = Instant::now() + self.grace;
+        self.stopping.send_replace(true);
+        let give_up = until - self.grace.min(LAST_SETTLEMENTS);
+        let waited = timeout_at(give_up, async {
+            while self.roles.join_next().await.is_some() {}
+            self.all_settled().await;
+        });
+        if waited.await.is_err() {
+            tracing::warn!("the grace is nearly over: giving up the calls in hand");
+            self.broken_off.send_replace(true);
+            if timeout_at(until, self.all_settled()).await.is_err() {
+                tracing::warn!("some outcomes could not be written; their leases will heal them");
+            }
+        }
+        for context in &self.contexts {
+            // Fails only when that worker has ended already.
+            let _ = context.stop();
+        }
+        self.lanes.shutdown().await;
+        if let Err(error) = self.queue.forget_worker(&self.name).await {
+            tracing::warn!(%error, "could not sign off; the other workers will notice in seconds");
+        }
+        self.stopped.send_replace(true);
+        let pulse = self.pulse;
+        // It ends at once, and has nothing to lose.
+        let _ = tokio::task::spawn_blocking(move || pulse.join()).await;
+        tracing::info!(worker = %self.name, "stopped");
+    }
+
+    /// Returns when every permit is free, which means that every job in hand is settled.
+    async fn all_settled(&self) {
+        for (permits, count) in &self.permits {
+            let all = permits.acquire_many(*count).await;
+            drop(all.expect("the semaphore is never closed"));
+        }
+    }
+}
+
+/// What a stage needs to be fitted with its claim loop, its lane and its apalis worker.
+struct Fitting<S: Stage> {
+    stage: S,
+    permits: usize,
+    alarm: Arc<Alarm>,
+    call_limit: Duration,
+}
+
+/// A fitted stage.
+struct Fitted<J> {
+    entrance: mpsc::Sender<InHand<J>>,
+    permits: (Arc<Semaphore>, u32),
+    context: WorkerContext,
+}
+
+impl<S: Stage> Fitting<S> {
+    #[expect(clippy::too_many_arguments, reason = "called twice, right above")]
+    fn fit(
+        self,
+        name: &str,
+        health: &Health,
+        settler: &Settler,
+        broken_off: &watch::Receiver<bool>,
+        stopping: &watch::Sender<bool>,
+        roles: &mut JoinSet<()>,
+        lanes: &mut JoinSet<()>,
+    ) -> Fitted<S::Job> {
+        let permits = Arc::new(Semaphore::new(self.permits));
+        let stage = self.stage.clone();
+        let (entrance, lane) =
+            Lane::new(self.permits, stage.clone(), settler.clone(), broken_off.clone());
+        let context = WorkerContext::new(&format!("{name}/{}", S::NAME));
+        let call_limit = self.call_limit;
+        let worker = WorkerBuilder::new(&context)
+            .backend(lane)
+            .concurrency(self.permits)
+            .catch_panic()
+            .build(move |in_hand: InHand<S::Job>| {
+                let stage = stage.clone();
+                async move {
+                    Ok::<_, BoxDynError>(stage.call(in_hand.job, in_hand.since + call_limit).await)
+                }
+            });
+        lanes.spawn(worker.run().map(|ended| {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the {} worker ended", S::NAME);
+            }
+        }));
+        let claims = ClaimLoop {
+            stage: self.stage,
+            permits: Arc::clone(&permits),
+            entrance: entrance.clone(),
+            alarm: self.alarm,
+            turns: health.turns(S::NAME),
+        };
+        roles.spawn(claims.run(stopping.subscribe()));
+        let count = u32::try_from(self.permits).unwrap_or(u32::MAX);
+        Fitted { entrance, permits: (permits, count), context }
+    }
+}
+
+/// `<host>/<version>/<ulid>`: new at every start, so that nobody keeps a dead one's beat alive.
+fn unique_name() -> String {
+    let host = gethostname::gethostname();
+    format!("{}/{}/{}", host.to_string_lossy(), env!("CARGO_PKG_VERSION"), ulid::Ulid::new())
+}

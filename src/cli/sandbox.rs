@@ -1,0 +1,14 @@
+//! `reelq sandbox`: the stand-in for the remote API, until it is interrupted.
+
+use super::Outcome;
+use super::worker::interrupted;
+pub(super) use crate::sandbox::Options;
+
+pub(super) async fn run(options: Options, verbose: u8) -> anyhow::Result<Outcome> {
+    crate::telemetry::init(&super::worker::default_log(), verbose)?;
+    let sandbox = crate::sandbox::start(options).await?;
+    eprintln!("sandbox listens on http://{}", sandbox.addr());
+    interrupted().await;
+    sandbox.stop().await;
+    Ok(Outcome::Success)
+}

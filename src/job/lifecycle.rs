@@ -1,0 +1,288 @@
+//! The whole life of a job in one place: its states, what can happen to it, and what follows.
+//!
+//! [`LIFE`] is the one table; the drawing below is generated from it and the scripts' headers
+//! name its rows (tests compare both). Whoever moves a job runs the row's script. `cancelled` is
+//! part of the record's format and has no way into it yet.
+//!
+//! ```text
+//! stateDiagram-v2
+//!     [*] --> waiting: admitted (admit)
+//!     [*] --> submitting: admitted into free hands (admit)
+//!     waiting --> submitting: claimed (claim_submit)
+//!     waiting --> expired: overdue (claim_submit)
+//!     waiting --> polling: accepted (accept)
+//!     submitting --> polling: accepted (accept)
+//!     submitting --> waiting: retry later (requeue)
+//!     submitting --> waiting: handed back (requeue)
+//!     submitting --> unconfirmed: no answer (unconfirm)
+//!     submitting --> failed: rejected (finish)
+//!     submitting --> unconfirmed: lease lost (reclaim)
+//!     submitting --> failed: crash loop (reclaim)
+//!     unconfirmed --> submitting: claimed (claim_submit)
+//!     unconfirmed --> unconfirmed: held (claim_submit)
+//!     unconfirmed --> failed: overdue (claim_submit)
+//!     unconfirmed --> polling: accepted (accept)
+//!     polling --> polling: claimed (claim_poll)
+//!     polling --> polling: not yet (repoll)
+//!     polling --> polling: handed back (repoll)
+//!     polling --> polling: lease lost (reclaim)
+//!     polling --> completed: ready (finish)
+//!     polling --> failed: failed (finish)
+//!     polling --> expired: overdue (finish)
+//! ```
+
+use std::fmt;
+
+/// Where a job stands; the words are those of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// To be submitted, first or again, when its time has come.
+    Waiting,
+    /// In a worker's hands; its POST may be on its way.
+    Submitting,
+    /// A POST was sent and its answer never arrived.
+    Unconfirmed,
+    /// Accepted by the API; its video is asked for from time to time.
+    Polling,
+    /// Ended with its video.
+    Completed,
+    /// Ended by a fault.
+    Failed,
+    /// Ended by time.
+    Expired,
+    /// Ended by an operator.
+    Cancelled,
+}
+
+impl State {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Submitting,
+        Self::Unconfirmed,
+        Self::Polling,
+        Self::Completed,
+        Self::Failed,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// The word in the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Submitting => "submitting",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Polling => "polling",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the job has ended: it then is in no place and has its result.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        match self {
+            Self::Waiting | Self::Submitting | Self::Unconfirmed | Self::Polling => false,
+            Self::Completed | Self::Failed | Self::Expired | Self::Cancelled => true,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What can happen to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An entry became a job.
+    Admitted,
+    /// An entry became a job that its reader begins at once.
+    AdmittedIntoHands,
+    /// A worker took it.
+    Claimed,
+    /// Its time is over.
+    Overdue,
+    /// It may not be sent again.
+    Held,
+    /// The API accepted it.
+    Accepted,
+    /// It was surely not accepted this time.
+    RetryLater,
+    /// A stopping worker gave it back.
+    HandedBack,
+    /// A POST was sent and not answered.
+    NoAnswer,
+    /// The API refused the request for good.
+    Rejected,
+    /// Its worker died or held it too long.
+    LeaseLost,
+    /// Its workers died again and again.
+    CrashLoop,
+    /// No URL yet.
+    NotYet,
+    /// The URL is there.
+    Ready,
+    /// The API reported a failure.
+    Failed,
+}
+
+impl Event {
+    /// The words in the drawing and in the scripts' headers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::AdmittedIntoHands => "admitted into free hands",
+            Self::Claimed => "claimed",
+            Self::Overdue => "overdue",
+            Self::Held => "held",
+            Self::Accepted => "accepted",
+            Self::RetryLater => "retry later",
+            Self::HandedBack => "handed back",
+            Self::NoAnswer => "no answer",
+            Self::Rejected => "rejected",
+            Self::LeaseLost => "lease lost",
+            Self::CrashLoop => "crash loop",
+            Self::NotYet => "not yet",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One row of the table: what follows when something happens in a state, and by which script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where the job stood; `None`: there was none.
+    pub from: Option<State>,
+    /// What happened.
+    pub event: Event,
+    /// Where the job stands then.
+    pub to: State,
+    /// The script that makes the move, `src/queue/lua/<script>.lua`.
+    pub script: &'static str,
+    /// When and why.
+    pub reason: &'static str,
+}
+
+const fn row(
+    from: Option<State>,
+    event: Event,
+    to: State,
+    script: &'static str,
+    reason: &'static str,
+) -> Row {
+    Row { from, event, to, script, reason }
+}
+
+/// Everything that can happen to a job. What is not here does not happen: a script that meets
+/// anything else changes nothing and says so.
+#[rustfmt::skip]
+pub const LIFE: &[Row] = &[
+    row(None, Event::Admitted, State::Waiting, "admit",
+        "a new id; it waits for a worker, or until its not-before"),
+    row(None, Event::AdmittedIntoHands, State::Submitting, "admit",
+        "a new id, and the worker that read it has a free permit"),
+    row(Some(State::Waiting), Event::Claimed, State::Submitting, "claim_submit",
+        "due, and a worker has a free permit; its POST begins"),
+    row(Some(State::Waiting), Event::Overdue, State::Expired, "claim_submit",
+        "older than submit.max_age, or past its expires-at"),
+    row(Some(State::Waiting), Event::Accepted, State::Polling, "accept",
+        "a late answer to an earlier POST; an accepted id is true whoever brings it"),
+    row(Some(State::Submitting), Event::Accepted, State::Polling, "accept",
+        "the API accepted it"),
+    row(Some(State::Submitting), Event::RetryLater, State::Waiting, "requeue",
+        "surely not accepted; it is sent again after a backoff"),
+    row(Some(State::Submitting), Event::HandedBack, State::Waiting, "requeue",
+        "the worker stops before it sent anything"),
+    row(Some(State::Submitting), Event::NoAnswer, State::Unconfirmed, "unconfirm",
+        "the POST was sent and its answer never came; it may be billed"),
+    row(Some(State::Submitting), Event::Rejected, State::Failed, "finish",
+        "the API will never accept it"),
+    row(Some(State::Submitting), Event::LeaseLost, State::Unconfirmed, "reclaim",
+        "its worker died between the POST's begin and its answer"),
+    row(Some(State::Submitting), Event::CrashLoop, State::Failed, "reclaim",
+        "it ended its worker again and again"),
+    row(Some(State::Unconfirmed), Event::Claimed, State::Submitting, "claim_submit",
+        "the grace is over; it is sent again under the same id"),
+    row(Some(State::Unconfirmed), Event::Held, State::Unconfirmed, "claim_submit",
+        "sent again often enough, or never to be; it waits until its deadline"),
+    row(Some(State::Unconfirmed), Event::Overdue, State::Failed, "claim_submit",
+        "its deadline passed and no answer ever came"),
+    row(Some(State::Unconfirmed), Event::Accepted, State::Polling, "accept",
+        "the answer came after all"),
+    row(Some(State::Polling), Event::Claimed, State::Polling, "claim_poll",
+        "due, and a worker has a free permit; its GET begins"),
+    row(Some(State::Polling), Event::NotYet, State::Polling, "repoll",
+        "the video is not ready, or the check did not work"),
+    row(Some(State::Polling), Event::HandedBack, State::Polling, "repoll",
+        "the worker stops before the check was answered"),
+    row(Some(State::Polling), Event::LeaseLost, State::Polling, "reclaim",
+        "its worker died during the check, which is simply due again"),
+    row(Some(State::Polling), Event::Ready, State::Completed, "finish",
+        "the video is ready"),
+    row(Some(State::Polling), Event::Failed, State::Failed, "finish",
+        "the API reports a failure, or does not know the transaction"),
+    row(Some(State::Polling), Event::Overdue, State::Expired, "finish",
+        "an answer without a URL, later than poll.deadline or expires-at"),
+];
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.from.map_or("none", State::as_str);
+        write!(f, "{from} -> {} ({})", self.to, self.event.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawing() -> String {
+        let mut lines = vec!["stateDiagram-v2".to_owned()];
+        for row in LIFE {
+            let from = row.from.map_or("[*]", State::as_str);
+            let event = row.event.as_str();
+            lines.push(format!("    {from} --> {}: {event} ({})", row.to, row.script));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_drawing_shows_the_table() {
+        let source = include_str!("lifecycle.rs");
+        let drawn: Vec<&str> = source
+            .lines()
+            .map_while(|line| line.strip_prefix("//!"))
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .skip_while(|line| *line != "```text")
+            .skip(1)
+            .take_while(|line| *line != "```")
+            .collect();
+        assert_eq!(drawn.join("\n"), drawing(), "paste the right side into the header");
+    }
+
+    #[test]
+    fn a_state_and_an_event_lead_to_one_place() {
+        for (index, row) in LIFE.iter().enumerate() {
+            let again =
+                LIFE[index + 1..].iter().find(|it| it.from == row.from && it.event == row.event);
+            assert_eq!(again, None, "{row}");
+        }
+    }
+
+    #[test]
+    fn no_job_leaves_its_end_and_every_live_state_can_be_left() {
+        for state in State::ALL {
+            let leaves = LIFE.iter().any(|row| row.from == Some(state) && row.to != state);
+            assert_eq!(leaves, !state.is_end(), "{state}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A run of bad answers to one job's status checks, as its record keeps it.
+//!
+//! Some answers end a job only when they come again and again (docs/contract.md, section 7). The
+//! run is kept in the record's `streak` as `<kind> <count> <age of the job at its begin, ms>`; an
+//! understood answer removes it, a fault of the connection leaves it alone.
+
+use std::fmt;
+use std::time::Duration;
+
+/// So many 4xx answers in a row end a job.
+const STATUS_REFUSED_AFTER: u32 = 5;
+/// So many 404 or 410 answers, at least, end a job.
+const UNKNOWN_AFTER: u32 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NotFound,
+    BadRequest,
+}
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streak {
+    kind: Kind,
+    count: u32,
+    began: Duration,
+}
+
+impl Streak {
+    /// Reads a record's field; `None` for anything that is no streak.
+    #[must_use]
+    pub fn parse(field: &str) -> Option<Self> {
+        let mut words = field.split(' ');
+        let kind = match words.next()? {
+            "not-found" => Kind::NotFound,
+            "bad-request" => Kind::BadRequest,
+            _ => return None,
+        };
+        let count = words.next()?.parse().ok()?;
+        let began = Duration::from_millis(words.next()?.parse().ok()?);
+        Some(Self { kind, count, began })
+    }
+
+    /// One more 404 or 410, at this age of the job since its acceptance.
+    #[must_use]
+    pub fn not_found(so_far: Option<Self>, age: Duration) -> Self {
+        Self::more(so_far, Kind::NotFound, age)
+    }
+
+    /// One more 4xx of another kind.
+    #[must_use]
+    pub fn bad_request(so_far: Option<Self>, age: Duration) -> Self {
+        Self::more(so_far, Kind::BadRequest, age)
+    }
+
+    fn more(so_far: Option<Self>, kind: Kind, age: Duration) -> Self {
+        match so_far {
+            Some(streak) if streak.kind == kind => {
+                Self { count: streak.count.saturating_add(1), ..streak }
+            }
+            _ => Self { kind, count: 1, began: age },
+        }
+    }
+
+    /// Whether the API, at this age of the job, has not known it often and long enough.
+    #[must_use]
+    pub fn is_unknown_transaction(&self, age: Duration, grace: Duration) -> bool {
+        self.kind == Kind::NotFound
+            && self.count >= UNKNOWN_AFTER
+            && age.saturating_sub(self.began) >= grace
+    }
+
+    /// Whether the API has found fault with the checks often enough.
+    #[must_use]
+    pub fn is_status_refused(&self) -> bool {
+        self.kind == Kind::BadRequest && self.count >= STATUS_REFUSED_AFTER
+    }
+}
+
+impl fmt::Display for Streak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::NotFound => "not-found",
+            Kind::BadRequest => "bad-request",
+        };
+        write!(f, "{kind} {} {}", self.count, self.began.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn three_not_found_over_the_grace_make_a_transaction_unknown() {
+        let one = Streak::not_found(None, SECOND);
+        let two = Streak::not_found(Some(one), 30 * SECOND);
+        assert!(!two.is_unknown_transaction(90 * SECOND, 60 * SECOND), "only two");
+        let three = Streak::not_found(Some(two), 50 * SECOND);
+        assert!(!three.is_unknown_transaction(50 * SECOND, 60 * SECOND), "too soon");
+        assert!(three.is_unknown_transaction(61 * SECOND, 60 * SECOND));
+        assert!(!three.is_status_refused());
+    }
+
+    #[test]
+    fn another_kind_of_answer_begins_a_new_run() {
+        let mut streak = None;
+        for _ in 0..4 {
+            streak = Some(Streak::bad_request(streak, SECOND));
+        }
+        assert!(!streak.unwrap().is_status_refused());
+        assert!(Streak::bad_request(streak, SECOND).is_status_refused());
+        let broken = Streak::not_found(streak, SECOND);
+        assert_eq!(Streak::bad_request(Some(broken), SECOND).to_string(), "bad-request 1 1000");
+    }
+
+    #[test]
+    fn the_field_is_read_as_it_was_written() {
+        let streak = Streak::not_found(Some(Streak::not_found(None, SECOND)), SECOND);
+        assert_eq!(Streak::parse(&streak.to_string()), Some(streak));
+        for bad in ["", "not-found", "not-found x 1", "other 1 1", "not-found 1"] {
+            assert_eq!(Streak::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Admission: entries become jobs, duplicates, conflicts or rejects (`lua/admit.lua`).
+//!
+//! Producers admit directly and are answered at once; a worker admits what it read from the
+//! inbox stream, some of it straight into its own hands.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::claim::Values;
+use super::error::QueueError;
+use super::keys::Keys;
+use super::scripts::{Call, Name};
+use crate::job::request::body_sha1;
+use crate::job::{Entry, EntryFields, ErrorCode, Fault, JobId, Millis, Request};
+
+/// The most entries that one call admits; a longer list is admitted in several calls.
+pub const ADMIT_BATCH: usize = 64;
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Accepted, and in the caller's hands: its POST must begin now, under claim 1.
+    Leased,
+    /// Accepted; it waits for a worker.
+    Waiting,
+    /// The same body was accepted under this id before; nothing was done.
+    Duplicate,
+    /// Another body was accepted under this id before; it was kept aside and not submitted.
+    Conflict,
+    /// No valid request; it was kept aside and the result stream says why.
+    Rejected,
+}
+
+impl Admission {
+    /// Whether the entry is a new job.
+    #[must_use]
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Leased | Self::Waiting)
+    }
+
+    fn from_code(code: &str) -> Result<Self, QueueError> {
+        Ok(match code {
+            "leased" => Self::Leased,
+            "waiting" => Self::Waiting,
+            "duplicate" => Self::Duplicate,
+            "conflict" => Self::Conflict,
+            "rejected" => Self::Rejected,
+            other => {
+                return Err(QueueError::Unexpected(format!("admit.lua answered {other:?}")));
+            }
+        })
+    }
+}
+
+/// The word that producers are answered with.
+impl fmt::Display for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leased | Self::Waiting => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+            Self::Rejected => "rejected",
+        })
+    }
+}
+
+/// The hands that new jobs may go into at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Hands<'a> {
+    /// Who reads the stream.
+    pub worker: &'a str,
+    /// How long a job may be held.
+    pub lease: Duration,
+    /// How many jobs can begin at once.
+    pub free: usize,
+}
+
+impl Hands<'_> {
+    /// No hands: every job waits.
+    pub(super) const NONE: Self = Self { worker: "", lease: Duration::ZERO, free: 0 };
+}
+
+/// Begins the call that admits entries.
+pub(super) fn begin(keys: &Keys, now_ms: Option<u64>, hands: Hands<'_>) -> Call {
+    Call::new(Name::Admit, keys, now_ms)
+        .arg(hands.worker)
+        .arg(milliseconds(hands.lease))
+        .arg(hands.free)
+}
+
+/// Adds a valid job; `entry_id` is empty when it did not come by the inbox stream.
+pub(super) fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields: &EntryFields) {
+    add_identity(call, entry_id, Some(request.id()), request.body());
+    call.push(request.body());
+    call.push("");
+    call.push(request.user_id());
+    call.push(request.customer_id());
+    call.push(request.use_case_id());
+    call.push(fields.not_before.map_or(String::new(), |at| at.to_string()));
+    call.push(fields.expires_at.map_or(String::new(), |at| at.to_string()));
+    call.push(fields.traceparent.as_deref().unwrap_or_default());
+    call.push(fields.meta.as_deref().unwrap_or_default());
+}
+
+/// Adds an entry of the inbox stream, valid or not.
+pub(super) fn add_entry(call: &mut Call, entry_id: &str, entry: &Entry) {
+    let problems = match &entry.request {
+        Ok(request) => return add_job(call, entry_id, request, &entry.fields),
+        Err(problems) => problems,
+    };
+    add_identity(call, entry_id, entry.id.as_ref(), &entry.body);
+    call.push(&entry.body[..entry.body.len().min(REJECTED_BODY_BYTES)]);
+    call.push(Fault::new(ErrorCode::InvalidJob, problems.to_string()).to_field());
+    for _unused in 0..5 {
+        call.push("");
+    }
+    call.push(entry.fields.traceparent.as_deref().unwrap_or_default());
+    call.push(entry.fields.meta.as_deref().unwrap_or_default());
+}
+
+fn add_identity(call: &mut Call, entry_id: &str, id: Option<&JobId>, body: &[u8]) {
+    call.push(entry_id);
+    call.push(id.map_or("", JobId::as_str));
+    call.push(body_sha1(body));
+}
+
+/// How much of a rejected body is kept (lua/admit.lua cuts what conflicts to the same length).
+const REJECTED_BODY_BYTES: usize = 4096;
+
+/// What a call brought: when it happened, and what became of each entry, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The server's time.
+    pub at: Millis,
+    /// One for each entry.
+    pub admissions: Vec<Admission>,
+}
+
+/// Reads the reply of `lua/admit.lua`.
+pub(super) fn read(reply: Vec<Value>) -> Result<Admitted, QueueError> {
+    let mut values = Values(reply.into_iter());
+    let at = Millis(values.take()?);
+    let mut admissions = Vec::with_capacity(values.0.len());
+    while values.0.len() > 0 {
+        admissions.push(Admission::from_code(&values.take::<String>()?)?);
+    }
+    Ok(Admitted { at, admissions })
+}
+
+/// A duration as the scripts take it, in whole milliseconds.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,185 @@
+//! Claims: due jobs go into a worker's hands (`lua/claim_submit.lua`, `lua/claim_poll.lua`).
+//!
+//! A claim returns ids and short fields only; the bodies of submits are fetched by one pipeline
+//! of GETs, so that no reply grows with the size of a body times the batch.
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, Value};
+
+use super::admit::milliseconds;
+use super::error::QueueError;
+use super::keys::Keys;
+use super::scripts::{Call, Name};
+use crate::job::{Claim, JobId, Millis};
+
+/// The most jobs that one call moves: a claim of 100 takes the server about 1 ms.
+pub const CLAIM_BATCH: usize = 100;
+
+/// The rules by which unanswered POSTs and overdue submits are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct SubmitRules {
+    /// `submit.max_age`.
+    pub max_age: Duration,
+    /// `submit.unconfirmed_grace`, counted from the POST's begin.
+    pub grace: Duration,
+    /// `submit.max_unconfirmed`, or 0 for `submit.on_unconfirmed = "hold"`.
+    pub max_resends: u32,
+}
+
+/// How long records are kept after the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// `queue.completed_retention`.
+    pub completed: Duration,
+    /// `queue.failed_retention`.
+    pub failed: Duration,
+}
+
+/// What a claim brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed<J> {
+    /// The jobs that are now in the caller's hands.
+    pub jobs: Vec<J>,
+    /// How long until the next job is due; `None`: none is known.
+    pub next_in: Option<Duration>,
+}
+
+/// A job to be submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmitClaim {
+    /// Which job.
+    pub id: JobId,
+    /// Under which claim.
+    pub claim: Claim,
+    /// Attempts spent so far.
+    pub attempts: u32,
+    /// How often it was put back to wait.
+    pub retries: u32,
+    /// How many of its POSTs were never answered.
+    pub unanswered: u32,
+}
+
+/// A job whose video is to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PollClaim {
+    /// Which job.
+    pub id: JobId,
+    /// Under which claim.
+    pub claim: Claim,
+    /// The API's id.
+    pub whilter_request_id: String,
+    /// Status checks so far, this one included.
+    pub polls: u32,
+    /// How late this check is.
+    pub late_by: Duration,
+    /// How long ago the API accepted the job.
+    pub age: Duration,
+    /// How long until the job's own end; zero when that is over.
+    pub expires_in: Option<Duration>,
+    /// The run of bad answers so far, as the last one recorded it.
+    pub streak: Option<String>,
+}
+
+/// Builds a claim of jobs to be submitted.
+pub(crate) fn submit_call(
+    keys: &Keys,
+    now_ms: Option<u64>,
+    (worker, lease): (&str, Duration),
+    limit: usize,
+    rules: SubmitRules,
+    retention: Retention,
+) -> Call {
+    Call::new(Name::ClaimSubmit, keys, now_ms)
+        .arg(worker)
+        .arg(milliseconds(lease))
+        .arg(limit.min(CLAIM_BATCH))
+        .arg(milliseconds(rules.max_age))
+        .arg(rules.max_resends)
+        .arg(milliseconds(retention.failed))
+}
+
+/// Builds a claim of jobs to be checked.
+pub(crate) fn poll_call(
+    keys: &Keys,
+    now_ms: Option<u64>,
+    (worker, lease): (&str, Duration),
+    limit: usize,
+) -> Call {
+    Call::new(Name::ClaimPoll, keys, now_ms)
+        .arg(worker)
+        .arg(milliseconds(lease))
+        .arg(limit.min(CLAIM_BATCH))
+}
+
+/// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.
+pub(crate) fn read_submit(reply: Vec<Value>) -> Result<Claimed<SubmitClaim>, QueueError> {
+    let mut values = Values(reply.into_iter());
+    let now = Millis(values.take()?);
+    let next: Option<u64> = values.take_if_given()?;
+    let _paused: u8 = values.take()?;
+    let mut jobs = Vec::with_capacity(values.0.len() / 5);
+    while values.0.len() > 0 {
+        jobs.push(SubmitClaim {
+            id: values.take_id()?,
+            claim: Claim(values.take()?),
+            attempts: values.take()?,
+            retries: values.take()?,
+            unanswered: values.take()?,
+        });
+    }
+    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) })
+}
+
+/// Reads the reply of [`poll_call`].
+pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
+    let mut values = Values(reply.into_iter());
+    let now = Millis(values.take()?);
+    let next: Option<u64> = values.take_if_given()?;
+    let mut jobs = Vec::with_capacity(values.0.len() / 8);
+    while values.0.len() > 0 {
+        jobs.push(PollClaim {
+            id: values.take_id()?,
+            claim: Claim(values.take()?),
+            whilter_request_id: values.take()?,
+            polls: values.take()?,
+            late_by: between(Millis(values.take()?), now),
+            age: between(Millis(values.take()?), now),
+            expires_in: values.take_if_given()?.map(|at| between(now, Millis(at))),
+            streak: values.take_if_given()?,
+        });
+    }
+    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) })
+}
+
+fn between(earlier: Millis, later: Millis) -> Duration {
+    Duration::from_millis(later.since(earlier))
+}
+
+/// The values of a flat reply, taken one by one.
+pub(crate) struct Values(pub(crate) std::vec::IntoIter<Value>);
+
+impl Values {
+    /// The next value.
+    pub(crate) fn take<T: FromRedisValue>(&mut self) -> Result<T, QueueError> {
+        let value = self.0.next().ok_or_else(|| unexpected("a reply that is too short"))?;
+        T::from_redis_value(value).map_err(|error| QueueError::Unexpected(error.to_string()))
+    }
+
+    /// The next value; `None` for an empty text.
+    pub(crate) fn take_if_given<T: FromRedisValue>(&mut self) -> Result<Option<T>, QueueError> {
+        if matches!(self.0.as_slice().first(), Some(Value::BulkString(text)) if text.is_empty()) {
+            self.0.next();
+            return Ok(None);
+        }
+        self.take().map(Some)
+    }
+
+    fn take_id(&mut self) -> Result<JobId, QueueError> {
+        JobId::new(self.take::<String>()?).map_err(|_| unexpected("a job id that is none"))
+    }
+}
+
+fn unexpected(what: &str) -> QueueError {
+    QueueError::Unexpected(what.to_owned())
+}

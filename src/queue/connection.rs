@@ -1,0 +1,207 @@
+//! Connections to Redis: how they are opened, how a script is called, what is said in plain commands.
+//!
+//! Every time-out is explicit (the client's default of 500 ms is far too short for a busy
+//! server, and the timed-out command still runs). A dropped connection is made again by the
+//! manager; the call that noticed fails and its caller decides whether to repeat it. This is the
+//! one file that builds raw commands.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline};
+use redis::{ErrorKind, ServerErrorKind, Value};
+
+use super::error::QueueError;
+use super::scripts::{Call, SCRIPTS};
+
+/// Where Redis is, and how patient to be with it.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// `redis://`, `rediss://` or `unix://`.
+    pub url: String,
+    /// ACL user; replaces one in the URL.
+    pub username: Option<String>,
+    /// Password; replaces one in the URL.
+    pub password: Option<String>,
+    /// Certificates for `rediss://`; without them the public authorities are trusted.
+    pub tls: Option<redis::TlsCertificates>,
+    /// How long opening a connection may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub response_timeout: Duration,
+}
+
+impl ConnectOptions {
+    /// Options for a URL, with five seconds of patience.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            username: None,
+            password: None,
+            tls: None,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn client(&self) -> Result<Client, QueueError> {
+        // The error of a malformed URL would repeat it, and with it a password.
+        let refuse = |_| {
+            let hint = "redis.url is no usable redis://, rediss:// or unix:// address";
+            QueueError::Misconfigured(hint.to_owned())
+        };
+        let info = self.url.as_str().into_connection_info().map_err(refuse)?;
+        let mut login = info.redis_settings().clone();
+        if let Some(username) = &self.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = info.set_redis_settings(login).set_tcp_settings(tcp);
+        match &self.tls {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+            None => Client::open(info),
+        }
+        .map_err(|error| QueueError::Misconfigured(format!("redis: {error}")))
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions").finish_non_exhaustive()
+    }
+}
+
+/// A shared connection that is made again when it breaks.
+#[derive(Clone)]
+pub struct Connection {
+    manager: ConnectionManager,
+    client: Client,
+    options: Arc<ConnectOptions>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects and loads the scripts.
+    ///
+    /// # Errors
+    /// [`QueueError::Misconfigured`] for a bad address, else what the server answered.
+    pub async fn open(options: ConnectOptions) -> Result<Self, QueueError> {
+        // Fails when the application has chosen a provider itself, which then serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = options.client()?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.response_timeout))
+            .set_number_of_retries(1);
+        let manager = client.get_connection_manager_with_config(config).await?;
+        let connection = Self { manager, client, options: Arc::new(options) };
+        connection.load_scripts().await?;
+        Ok(connection)
+    }
+
+    /// One more connection of the same kind, for traffic that must not wait behind this one's.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn another(&self) -> Result<Self, QueueError> {
+        Self::open((*self.options).clone()).await
+    }
+
+    /// A connection for blocking reads. It is never reused after an error or a time-out: a
+    /// blocked read that outlives its caller swallows the next message.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn blocking(&self, block: Duration) -> Result<MultiplexedConnection, QueueError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.connect_timeout))
+            .set_response_timeout(Some(self.options.response_timeout + block));
+        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    }
+
+    /// A subscription's connection.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn subscription(&self) -> Result<PubSub, QueueError> {
+        let opening = self.client.get_async_pubsub();
+        match tokio::time::timeout(self.options.connect_timeout, opening).await {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(QueueError::io(std::io::ErrorKind::TimedOut)),
+        }
+    }
+
+    /// Calls one script.
+    ///
+    /// # Errors
+    /// What the server answered; a lost reply is an error although the script may have run, and
+    /// the call may be repeated.
+    pub(super) async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
+        match call.command().query_async(&mut self.manager.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.load_scripts().await?;
+                Ok(call.command().query_async(&mut self.manager.clone()).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Calls several scripts in one round trip; the pipeline holds their commands.
+    ///
+    /// # Errors
+    /// The first error of any of them; all of them may be repeated.
+    pub(super) async fn call_all(&self, calls: &Pipeline) -> Result<Vec<Value>, QueueError> {
+        match calls.query_async(&mut self.manager.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.load_scripts().await?;
+                self.pipeline(calls).await
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Sends plain commands in one round trip.
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &self,
+        pipeline: &Pipeline,
+    ) -> Result<T, QueueError> {
+        Ok(pipeline.query_async(&mut self.manager.clone()).await?)
+    }
+
+    /// Sends one plain command.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueueError> {
+        Ok(command.query_async(&mut self.manager.clone()).await?)
+    }
+
+    /// The connection itself, for the client's typed commands.
+    pub(super) fn manager(&self) -> ConnectionManager {
+        self.manager.clone()
+    }
+
+    async fn load_scripts(&self) -> Result<(), QueueError> {
+        let mut pipeline = redis::pipe();
+        for script in &*SCRIPTS {
+            let mut load = command("SCRIPT");
+            load.arg("LOAD").arg(&script.source);
+            pipeline.add_command(load).ignore();
+        }
+        self.pipeline(&pipeline).await
+    }
+}
+
+/// A plain command.
+#[expect(clippy::disallowed_methods, reason = "the one place where commands are built")]
+pub(super) fn command(name: &str) -> Cmd {
+    redis::cmd(name)
+}

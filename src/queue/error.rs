@@ -1,0 +1,66 @@
+//! What can go wrong with the queue, by what the caller can do about it.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// An error of the queue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The settings cannot work: correct them.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// Redis cannot be reached or cannot answer now: try again later.
+    #[error("Redis is not available: {0}")]
+    Unavailable(#[source] RedisError),
+    /// Redis refused the call for good: its text says what to change (an ACL, memory, a type).
+    #[error("Redis refused the call: {0}")]
+    Refused(#[source] RedisError),
+    /// Redis holds something that this version did not write.
+    #[error("unexpected content in Redis: {0}")]
+    Unexpected(String),
+}
+
+impl QueueError {
+    /// A connection that was lost without a word from Redis.
+    pub(crate) fn io(kind: std::io::ErrorKind) -> Self {
+        Self::Unavailable(std::io::Error::from(kind).into())
+    }
+
+    /// A short word for a metric's label.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Misconfigured(_) => "misconfigured",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::Unexpected(_) => "unexpected",
+        }
+    }
+}
+
+impl From<RedisError> for QueueError {
+    fn from(error: RedisError) -> Self {
+        if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+            return Self::Unavailable(error);
+        }
+        // Matching by the few kinds that pass by themselves; whatever else Redis says is final.
+        if matches!(
+            error.kind(),
+            ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::Server(
+                    ServerErrorKind::BusyLoading
+                        | ServerErrorKind::TryAgain
+                        | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::ReadOnly
+                        | ServerErrorKind::NoScript
+                )
+        ) {
+            return Self::Unavailable(error);
+        }
+        if error.kind() == ErrorKind::UnexpectedReturnType || error.kind() == ErrorKind::Parse {
+            return Self::Unexpected(error.to_string());
+        }
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,88 @@
+#!lua flags=allow-oom
+-- Takes due jobs into a worker's hands to be submitted: the POST begins with the reply.
+-- Transition: waiting -> submitting (claimed), unconfirmed -> submitting (claimed)
+-- Transition: waiting -> expired (overdue), unconfirmed -> failed (overdue)
+-- Transition: unconfirmed -> unconfirmed (held)
+-- KEYS[1] P
+-- ARGV[1] now: Unix ms, '' = the server's time
+-- ARGV[2] worker
+-- ARGV[3] lease_ms
+-- ARGV[4] limit: at most 100
+-- ARGV[5] max_age_ms: submit.max_age
+-- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[7] failed_retention_ms
+-- Returns: now, next due ('' = none known), whether the queue is paused (1 or 0), then items
+--   of 5: id, claim, attempts, retries, POSTs unanswered so far
+-- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
+local now = clock(ARGV[1])
+local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6])
+local retention = { failed_ms = tonumber(ARGV[7]) }
+local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
+
+-- checks
+if redis.call('EXISTS', P .. 'paused') == 1 then return { now, '', 1 } end
+
+-- writes
+local reply, leased = { now, '', 0 }, {}
+
+local function take(id, record, job)
+  local claim, posts = job[2] + 1, job[3] + 1
+  redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts, 'worker',
+    worker, 'begun-at', now)
+  redis.call('HDEL', record, 'next-at')
+  leased[#leased + 1] = now + lease_ms
+  leased[#leased + 1] = id
+  for _, value in ipairs({ id, claim, job[4], job[5] or 0, job[6] or 0 }) do
+    reply[#reply + 1] = value
+  end
+end
+
+local function overdue(id, place)
+  if place == 'submit' then
+    conclude(id, 'expired', { 'error', 'submit-deadline: not submitted in time' }, now, retention)
+  else
+    conclude(id, 'failed', { 'error',
+      'submit-unconfirmed: a POST was sent, its answer never came' }, now, retention)
+  end
+end
+
+-- What becomes of one due member; says whether it leaves its place.
+local function decide(id, place)
+  local record = P .. 'job:' .. id
+  local job = redis.call('HMGET', record, 'state', 'claim', 'posts', 'attempts', 'retries',
+    'unconfirmed', 'accepted-at', 'not-before', 'expires-at')
+  if job[1] ~= EXPECTED[place] then
+    redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+    return true
+  end
+  local deadline = submit_deadline(job[7], job[8], job[9], max_age_ms)
+  if deadline <= now then
+    overdue(id, place)
+  elseif place == 'unconfirmed' and tonumber(job[6]) > max_resends then
+    redis.call('HSET', record, 'next-at', deadline)
+    redis.call('ZADD', P .. place, deadline, id)
+    return false
+  else
+    take(id, record, job)
+  end
+  return true
+end
+
+local leaving = {}
+for _, place in ipairs({ 'unconfirmed', 'submit' }) do
+  leaving[place] = {}
+  local due = redis.call('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+  limit = limit - #due
+  for _, id in ipairs(due) do
+    if decide(id, place) then table.insert(leaving[place], id) end
+  end
+end
+if #leased > 0 then redis.call('ZADD', P .. 'leases', unpack(leased)) end
+for place, ids in pairs(leaving) do
+  if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
+end
+local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
+  tonumber(head('submit')) or math.huge)
+if next_due < math.huge then reply[2] = next_due end
+return reply

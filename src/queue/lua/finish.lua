@@ -1,0 +1,52 @@
+#!lua flags=allow-oom
+-- Ends a job and publishes its result.
+-- Transition: polling -> completed (ready), polling -> failed (failed), polling -> expired (overdue)
+-- Transition: submitting -> failed (rejected)
+-- KEYS[1] P
+-- ARGV[1] now: Unix ms, '' = the server's time
+-- ARGV[2] completed_retention_ms
+-- ARGV[3] failed_retention_ms
+-- ARGV[4..] items of 7: id, claim, status, error, video-url, image-url, source ('' = absent)
+-- Returns: a code per item: ended, stale (the claim is another's), late (it had ended
+--   otherwise), gone (no such record)
+-- Why: a URL is true whoever brings it, so `completed` asks for no claim while the job polls.
+local now = clock(ARGV[1])
+local retention = { completed_ms = tonumber(ARGV[2]), failed_ms = tonumber(ARGV[3]) }
+local ITEM, FIRST = 7, 4
+local LIVE = { waiting = true, submitting = true, unconfirmed = true, polling = true }
+
+local codes, leaving = {}, {}
+for at = FIRST, #ARGV, ITEM do
+  local id, claim, status = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  -- checks
+  local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'claim', 'worker')
+  local in_hand = job[2] == claim and job[3]
+  local code
+  if not job[1] then
+    code = 'gone'
+  elseif not LIVE[job[1]] then
+    local repeated = job[1] == status and (job[2] == claim or status == 'completed')
+    code = repeated and 'ended' or 'late'
+  elseif in_hand or (status == 'completed' and job[1] == 'polling') then
+    -- writes
+    local changes = {}
+    for offset, field in ipairs({ 'error', 'video-url', 'image-url', 'source' }) do
+      local value = ARGV[at + 2 + offset]
+      if value ~= '' then
+        changes[#changes + 1] = field
+        changes[#changes + 1] = value
+      end
+    end
+    conclude(id, status, changes, now, retention)
+    leaving[#leaving + 1] = id
+    code = 'ended'
+  else
+    code = 'stale'
+  end
+  codes[#codes + 1] = code
+end
+if #leaving > 0 then
+  redis.call('ZREM', P .. 'leases', unpack(leaving))
+  redis.call('ZREM', P .. 'poll', unpack(leaving))
+end
+return codes

@@ -1,0 +1,97 @@
+-- What the scripts share; put in front of each of them by scripts.rs. It writes only through
+-- the functions below, and each of them is called in a script's writing part.
+-- KEYS[1] is P, the prefix of all keys of the queue ("reelq:{name}:"): its hash tag puts all of
+-- them into one cluster slot, so the keys made from it are where KEYS[1] is.
+
+local P = KEYS[1]
+
+-- The server's time in Unix ms, or the time that a test gives.
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local HISTORY_MAX_BYTES = 400
+
+-- The history with one more item, `+<ms since acceptance> <event>`. A run of polls keeps its
+-- first and its last; when the text grows too long, the items after the first go.
+local function remember(history, accepted_at, now, event)
+  local item = '+' .. (now - tonumber(accepted_at)) .. ' ' .. event
+  if event == 'poll' then
+    history = history:gsub('(%+%d+ poll), %+%d+ poll$', '%1')
+  end
+  history = history .. ', ' .. item
+  while #history > HISTORY_MAX_BYTES do
+    local shorter, cut = history:gsub('^([^,]*), [^,]*,', '%1,', 1)
+    if cut == 0 then return history:sub(1, HISTORY_MAX_BYTES) end
+    history = shorter
+  end
+  return history
+end
+
+-- When a job that is not yet accepted by the API ends by time, in Unix ms.
+local function submit_deadline(accepted_at, not_before, expires_at, max_age_ms)
+  local from = math.max(tonumber(accepted_at), tonumber(not_before or 0))
+  return math.min(from + max_age_ms, tonumber(expires_at or math.huge))
+end
+
+local RESULT_FIELDS = {
+  'revision', 'entry-id', 'user-id', 'customer-id', 'use-case-id', 'whilter-request-id',
+  'video-url', 'image-url', 'error', 'source', 'posts', 'polls', 'accepted-at',
+  'submitted-at', 'traceparent', 'meta',
+}
+
+-- The one place where a job ends: its record, its result entry, its dead entry and its expiry.
+-- `changes` are the further fields that the end writes; `retention` has the two times in ms.
+-- The caller has checked that the job is live, and takes it out of its place afterwards.
+local function conclude(id, status, changes, now, retention)
+  local record = P .. 'job:' .. id
+  local past = redis.call('HMGET', record, 'history', 'accepted-at')
+  local history = remember(past[1], past[2], now, status)
+  redis.call('HSET', record, 'state', status, 'ended-at', now, 'history', history,
+    unpack(changes))
+  local values = redis.call('HMGET', record, unpack(RESULT_FIELDS))
+  local entry = { 'client-request-id', id, 'status', status, 'ended-at', now }
+  for i, field in ipairs(RESULT_FIELDS) do
+    if values[i] then
+      entry[#entry + 1] = field
+      entry[#entry + 1] = values[i]
+    end
+  end
+  redis.call('XADD', P .. 'results', '*', unpack(entry))
+  redis.call('HINCRBY', P .. 'counters', status, 1)
+  local keep = retention.failed_ms
+  if status == 'completed' then
+    keep = retention.completed_ms
+  elseif status ~= 'cancelled' then
+    redis.call('ZADD', P .. 'dead', now, id)
+  end
+  redis.call('PEXPIRE', record, keep)
+  if status == 'completed' then
+    redis.call('DEL', P .. 'body:' .. id)
+  else
+    redis.call('PEXPIRE', P .. 'body:' .. id, keep)
+  end
+  redis.call('HDEL', record, 'worker', 'begun-at', 'next-at', 'recoveries', 'streak')
+end
+
+-- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
+-- the grace after the POST's begin is over, or held until its deadline when it is to be held or
+-- was sent again `max_resends` times. `job` has the record's fields; `changes` are written as well.
+local function to_unconfirmed(id, job, event, changes, now, rules)
+  local count = tonumber(job.unconfirmed or 0) + 1
+  local due = tonumber(job.begun_at) + rules.grace_ms
+  if job.hold or count > rules.max_resends then
+    due = submit_deadline(job.accepted_at, job.not_before, job.expires_at, rules.max_age_ms)
+  end
+  local record = P .. 'job:' .. id
+  redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', count, 'next-at', due,
+    'history', remember(job.history, job.accepted_at, now, event), unpack(changes))
+  redis.call('ZADD', P .. 'unconfirmed', due, id)
+end
+
+-- The due time at the head of a sorted set, or '' when it is empty.
+local function head(place)
+  return redis.call('ZRANGE', P .. place, 0, 0, 'WITHSCORES')[2] or ''
+end

@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- Takes jobs out of the hands of a worker that died, or that held them too long.
+-- Transition: polling -> polling (lease lost), submitting -> unconfirmed (lease lost)
+-- Transition: submitting -> failed (crash loop)
+-- KEYS[1] P
+-- ARGV[1] now: Unix ms, '' = the server's time
+-- ARGV[2] dead: the worker that is dead; '' = only leases that have run out
+-- ARGV[3] skip: how many leases of the living to pass over (with `dead`)
+-- ARGV[4] limit: at most 100
+-- ARGV[5] grace_ms: submit.unconfirmed_grace, counted from the POST's begin
+-- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[7] max_age_ms: submit.max_age
+-- ARGV[8] max_recoveries: consecutive crashes after which a submit fails
+-- ARGV[9] failed_retention_ms
+-- Returns: how many were taken, how many leases were looked at
+-- Why: the claim rises, so that a late failure of the old holder is refused.
+local now = clock(ARGV[1])
+local dead, skip, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local rules = { grace_ms = tonumber(ARGV[5]), max_resends = tonumber(ARGV[6]),
+  max_age_ms = tonumber(ARGV[7]) }
+local max_recoveries, retention = tonumber(ARGV[8]), { failed_ms = tonumber(ARGV[9]) }
+local leases = P .. 'leases'
+
+-- checks
+local held
+if dead == '' then
+  held = redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+else
+  held = redis.call('ZRANGE', leases, skip, skip + limit - 1)
+end
+
+-- writes
+local function recover(id, record, job)
+  local recoveries, claim = (job[3] or 0) + 1, (job[2] or 0) + 1
+  local changes = { 'claim', claim, 'recoveries', recoveries }
+  if job[1] == 'polling' then
+    redis.call('HSET', record, 'next-at', now, 'history',
+      remember(job[9], job[6], now, 'lease lost'), unpack(changes))
+    redis.call('ZADD', P .. 'poll', now, id)
+  elseif job[1] == 'submitting' and recoveries >= max_recoveries then
+    conclude(id, 'failed', { 'claim', claim, 'error',
+      'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
+  elseif job[1] == 'submitting' then
+    to_unconfirmed(id, { unconfirmed = job[4], begun_at = job[5], accepted_at = job[6],
+      not_before = job[7], expires_at = job[8], history = job[9] }, 'lease lost', changes, now, rules)
+  else
+    redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+  end
+  redis.call('HDEL', record, 'worker', 'begun-at')
+end
+
+local leaving = {}
+for _, id in ipairs(held) do
+  local record = P .. 'job:' .. id
+  local job = redis.call('HMGET', record, 'state', 'claim', 'recoveries', 'unconfirmed', 'begun-at',
+    'accepted-at', 'not-before', 'expires-at', 'history', 'worker')
+  if dead == '' or job[10] == dead or not job[10] then
+    recover(id, record, job)
+    leaving[#leaving + 1] = id
+  end
+end
+if #leaving > 0 then redis.call('ZREM', leases, unpack(leaving)) end
+return { #leaving, #held }

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Puts a job whose video is not ready back to wait for its next status check.
+-- Transition: polling -> polling (not yet), polling -> polling (handed back)
+-- KEYS[1] P
+-- ARGV[1] now: Unix ms, '' = the server's time
+-- ARGV[2..] items of 4: id, claim, delay_ms, streak ('' = an understood answer ended it)
+-- Returns: a code per item: polling, stale (the claim is another's, or the job has ended), gone
+-- Why: `worker` tells a job in hand from one that waits, so a repeated call changes nothing.
+local now = clock(ARGV[1])
+local ITEM, FIRST = 4, 2
+
+local codes, due, leaving = {}, {}, {}
+for at = FIRST, #ARGV, ITEM do
+  local id, claim, next_at, streak = ARGV[at], ARGV[at + 1], now + ARGV[at + 2], ARGV[at + 3]
+  local record = P .. 'job:' .. id
+  -- checks
+  local job = redis.call('HMGET', record, 'state', 'claim', 'worker', 'accepted-at', 'history')
+  local code = not job[1] and 'gone' or (job[1] ~= 'polling' or job[2] ~= claim) and 'stale'
+    or 'polling'
+  -- writes
+  if code == 'polling' and job[3] then
+    local history = remember(job[5], job[4], now, 'poll')
+    if streak == '' then
+      redis.call('HSET', record, 'next-at', next_at, 'history', history)
+      redis.call('HDEL', record, 'worker', 'recoveries', 'streak')
+    else
+      redis.call('HSET', record, 'next-at', next_at, 'history', history, 'streak', streak)
+      redis.call('HDEL', record, 'worker', 'recoveries')
+    end
+    due[#due + 1] = next_at
+    due[#due + 1] = id
+    leaving[#leaving + 1] = id
+  end
+  codes[#codes + 1] = code
+end
+if #leaving > 0 then
+  redis.call('ZADD', P .. 'poll', unpack(due))
+  redis.call('ZREM', P .. 'leases', unpack(leaving))
+end
+return codes

@@ -1,0 +1,33 @@
+//! A job's record as it stands in Redis (docs/contract.md, section 4).
+
+use std::collections::BTreeMap;
+
+/// The fields of a record, by name; absent where they do not apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    fields: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// A record with these fields; `None` when there are none, since Redis keeps no empty hash.
+    pub(super) fn from_fields(fields: BTreeMap<String, String>) -> Option<Self> {
+        (!fields.is_empty()).then_some(Self { fields })
+    }
+
+    /// A field's text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    /// The job's state, in the words of the contract.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        self.get("state").unwrap_or_default()
+    }
+
+    /// All fields in alphabetical order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}

@@ -1,0 +1,197 @@
+//! Reading the result stream (docs/contract.md, section 5).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, RedisError, Value};
+
+use super::Queue;
+use super::admit::milliseconds;
+use super::connection::command;
+use super::error::QueueError;
+use super::inbox::{raw_entries, streams_entries};
+use crate::job::JobId;
+
+/// The fields that a result takes over from the record (lua/lib.lua has the same, by test).
+const RESULT_FIELDS: [&str; 17] = [
+    "revision",
+    "entry-id",
+    "user-id",
+    "customer-id",
+    "use-case-id",
+    "whilter-request-id",
+    "video-url",
+    "image-url",
+    "error",
+    "source",
+    "posts",
+    "polls",
+    "accepted-at",
+    "submitted-at",
+    "ended-at",
+    "traceparent",
+    "meta",
+];
+
+/// One entry of the result stream: the end of one revision of a job, or a rejected entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobResult {
+    /// The entry's own id, by which it is acknowledged.
+    pub entry_id: String,
+    /// Its fields by name; absent where they do not apply.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl JobResult {
+    /// A field's text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    /// `completed`, `failed`, `expired`, `cancelled` or `rejected`.
+    #[must_use]
+    pub fn status(&self) -> &str {
+        self.get("status").unwrap_or_default()
+    }
+}
+
+/// A reader of the result stream.
+#[derive(Debug)]
+pub struct ResultReader {
+    queue: Queue,
+    group: Option<(String, String)>,
+    /// Where to read on: an entry id, or `>` for what the group has not delivered yet.
+    from: String,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Queue {
+    /// Reads the result stream without a group, from after `entry_id` (`0`: from the begin).
+    #[must_use]
+    pub fn results_after(&self, entry_id: impl Into<String>) -> ResultReader {
+        ResultReader { queue: self.clone(), group: None, from: entry_id.into(), connection: None }
+    }
+
+    /// Reads the result stream as a consumer of a group: first what this consumer was given
+    /// before and did not acknowledge, then what is new.
+    #[must_use]
+    pub fn results_of_group(
+        &self,
+        group: impl Into<String>,
+        consumer: impl Into<String>,
+    ) -> ResultReader {
+        let group = Some((group.into(), consumer.into()));
+        ResultReader { queue: self.clone(), group, from: "0".to_owned(), connection: None }
+    }
+
+    /// The id of the last entry on the result stream, to read on from there.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn last_result_id(&self) -> Result<String, QueueError> {
+        let mut last = command("XREVRANGE");
+        last.arg(self.keys().results()).arg(&["+", "-", "COUNT", "1"]);
+        let entries = raw_entries(self.connection().query(&last).await?);
+        Ok(entries.into_iter().next().map_or("0-0".to_owned(), |entry| entry.entry_id))
+    }
+
+    /// The result of a job that has ended, as its record tells it; `None` while it lives.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn ended_result(&self, id: &JobId) -> Result<Option<JobResult>, QueueError> {
+        let Some(record) = self.record(id).await? else {
+            return Ok(None);
+        };
+        if record.get("ended-at").is_none() {
+            return Ok(None);
+        }
+        let mut fields: BTreeMap<String, String> = RESULT_FIELDS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), record.get(name)?.to_owned())))
+            .collect();
+        fields.insert("client-request-id".to_owned(), id.to_string());
+        fields.insert("status".to_owned(), record.state().to_owned());
+        Ok(Some(JobResult { entry_id: String::new(), fields }))
+    }
+
+    /// Creates a group of result readers at the stream's begin; no error when it is there.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn create_results_group(&self, group: &str) -> Result<(), QueueError> {
+        self.create_group_on(&self.keys().results(), group).await
+    }
+
+    /// Acknowledges results that a group's consumer has dealt with.
+    ///
+    /// # Errors
+    /// What the server answered; acknowledging twice does no harm.
+    pub async fn acknowledge(&self, group: &str, entry_ids: &[String]) -> Result<(), QueueError> {
+        if !entry_ids.is_empty() {
+            let results = self.keys().results();
+            let _acknowledged: u64 =
+                self.connection().manager().xack(results, group, entry_ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates a group on a stream, from its begin, unless it is there.
+    pub(super) async fn create_group_on(&self, key: &str, group: &str) -> Result<(), QueueError> {
+        let created: Result<(), RedisError> =
+            self.connection().manager().xgroup_create_mkstream(key, group, "0").await;
+        match created {
+            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+impl ResultReader {
+    /// The next results, at most `count`; waits up to `block` for the first, and returns none
+    /// when nothing came.
+    ///
+    /// # Errors
+    /// What the server answered (`NOGROUP`: create the group first). The next call uses a new
+    /// connection.
+    pub async fn read(
+        &mut self,
+        count: usize,
+        block: Duration,
+    ) -> Result<Vec<JobResult>, QueueError> {
+        loop {
+            let mut connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.queue.connection().blocking(block).await?,
+            };
+            let mut read = command(if self.group.is_some() { "XREADGROUP" } else { "XREAD" });
+            if let Some((group, consumer)) = &self.group {
+                read.arg(&["GROUP", group, consumer]);
+            }
+            // BLOCK 0 would wait for ever.
+            read.arg("COUNT").arg(count).arg("BLOCK").arg(milliseconds(block).max(1));
+            read.arg("STREAMS").arg(self.queue.keys().results()).arg(&self.from);
+            let reply: Value = read.query_async(&mut connection).await?;
+            self.connection = Some(connection);
+            let results: Vec<JobResult> =
+                streams_entries(reply).into_iter().map(job_result).collect();
+            let reading_new = self.group.is_none() || self.from == ">";
+            if let (Some(last), true) = (results.last(), self.from != ">") {
+                last.entry_id.clone_into(&mut self.from);
+            }
+            if !results.is_empty() || reading_new {
+                return Ok(results);
+            }
+            // Nothing left of what this consumer had been given before.
+            ">".clone_into(&mut self.from);
+        }
+    }
+}
+
+fn job_result(entry: super::RawEntry) -> JobResult {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let fields = entry.fields.into_iter().map(|(name, value)| (text(name), text(value)));
+    JobResult { entry_id: entry.entry_id, fields: fields.collect() }
+}

@@ -1,0 +1,102 @@
+//! The whole queue at a glance, in one round trip of counts.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::Queue;
+use super::claim::Values;
+use super::connection::command;
+use super::error::QueueError;
+
+/// Counts of a queue at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stats {
+    /// Entries on the inbox stream that no worker has admitted yet.
+    pub inbox: u64,
+    /// Jobs waiting for their submit.
+    pub waiting: u64,
+    /// Of these, due now.
+    pub waiting_due: u64,
+    /// Jobs whose POST was never answered.
+    pub unconfirmed: u64,
+    /// Jobs waiting for their next status check.
+    pub polling: u64,
+    /// Of these, due now.
+    pub polling_due: u64,
+    /// Jobs in a worker's hands.
+    pub leased: u64,
+    /// Jobs that ended `failed` or `expired` and are still kept.
+    pub dead: u64,
+    /// Entries on the result stream.
+    pub results: u64,
+    /// Entries kept aside as invalid or conflicting.
+    pub rejected: u64,
+    /// Workers that have beaten lately.
+    pub workers: u64,
+    /// Why the queue is paused, if it is.
+    pub paused: Option<String>,
+    /// How late the oldest due submit is, in milliseconds.
+    pub oldest_submit_ms: u64,
+    /// How late the oldest due status check is, in milliseconds.
+    pub oldest_poll_ms: u64,
+    /// Running totals since the queue began.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl Stats {
+    /// What waits to be done now: the inbox and all that is due.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.inbox + self.waiting_due + self.polling_due
+    }
+}
+
+/// The head of a sorted set: at most one member with its score.
+type Head = Vec<(String, u64)>;
+
+impl Queue {
+    /// Counts the queue.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn stats(&self) -> Result<Stats, QueueError> {
+        let keys = self.keys();
+        let time: (u64, u64) = self.connection().query(&command("TIME")).await?;
+        let now = time.0 * 1000 + time.1 / 1000;
+        let mut pipeline = redis::pipe();
+        pipeline.xlen(keys.jobs());
+        for place in ["submit", "unconfirmed", "poll", "leases", "dead"] {
+            pipeline.zcard(keys.named(place));
+        }
+        pipeline.xlen(keys.results()).xlen(keys.rejected());
+        let alive_since = now.saturating_sub(super::admit::milliseconds(super::SILENT_AFTER));
+        pipeline.zcount(keys.workers(), alive_since, "+inf");
+        for place in ["submit", "poll"] {
+            pipeline.zcount(keys.named(place), "-inf", now);
+            pipeline.zrange_withscores(keys.named(place), 0, 0);
+        }
+        pipeline.get(keys.named("paused")).hgetall(keys.named("counters"));
+        let mut replies =
+            Values(self.connection().pipeline::<Vec<Value>>(&pipeline).await?.into_iter());
+        let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(*due));
+        Ok(Stats {
+            inbox: replies.take()?,
+            waiting: replies.take()?,
+            unconfirmed: replies.take()?,
+            polling: replies.take()?,
+            leased: replies.take()?,
+            dead: replies.take()?,
+            results: replies.take()?,
+            rejected: replies.take()?,
+            workers: replies.take()?,
+            waiting_due: replies.take()?,
+            oldest_submit_ms: late(replies.take()?),
+            polling_due: replies.take()?,
+            oldest_poll_ms: late(replies.take()?),
+            paused: replies.take()?,
+            counters: replies.take()?,
+        })
+    }
+}

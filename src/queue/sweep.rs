@@ -1,0 +1,110 @@
+//! Beats and recoveries: who is alive, and what the dead held (`lua/tick.lua`, `lua/reclaim.lua`).
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::admit::milliseconds;
+use super::claim::{CLAIM_BATCH, Retention, SubmitRules, Values};
+use super::error::QueueError;
+use super::keys::Keys;
+use super::scripts::{Call, Name};
+
+/// A worker that has not beaten for so long counts as dead.
+pub const SILENT_AFTER: Duration = Duration::from_secs(4);
+
+/// A submit that ended its worker so often, without a settlement between, fails.
+pub const MAX_RECOVERIES: u32 = 5;
+
+/// What a beat brings back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tick {
+    /// Whether the queue is paused.
+    pub paused: bool,
+    /// How long until a submit is due; `None`: none waits.
+    pub submit_in: Option<Duration>,
+    /// How long until a status check is due; `None`: none waits.
+    pub poll_in: Option<Duration>,
+    /// Workers that have not beaten for [`SILENT_AFTER`].
+    pub silent: Vec<String>,
+}
+
+/// Whose leases to take back.
+#[derive(Clone, Copy, Debug)]
+pub enum Lost<'a> {
+    /// Those that have run out.
+    Overdue,
+    /// Those of a dead worker; `skip` leases of the living have been passed over.
+    Worker {
+        /// Its name.
+        name: &'a str,
+        /// How many leases were looked at and left.
+        skip: usize,
+    },
+}
+
+/// What one call took back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Jobs taken back.
+    pub taken: usize,
+    /// Leases looked at; fewer than a full batch means that these were the last.
+    pub seen: usize,
+}
+
+impl Reclaimed {
+    /// Whether there may be more.
+    #[must_use]
+    pub fn has_more(self) -> bool {
+        self.seen == CLAIM_BATCH
+    }
+}
+
+/// Builds a beat.
+pub(crate) fn tick_call(keys: &Keys, now_ms: Option<u64>, worker: &str) -> Call {
+    Call::new(Name::Tick, keys, now_ms).arg(worker).arg(milliseconds(SILENT_AFTER))
+}
+
+/// Reads the reply of [`tick_call`].
+pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
+    let mut values = Values(reply.into_iter());
+    let now: u64 = values.take()?;
+    let paused: u8 = values.take()?;
+    let mut due = || -> Result<Option<Duration>, QueueError> {
+        let at: Option<u64> = values.take_if_given()?;
+        Ok(at.map(|at| Duration::from_millis(at.saturating_sub(now))))
+    };
+    let (submit, unconfirmed, poll_in) = (due()?, due()?, due()?);
+    let submit_in = match (submit, unconfirmed) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    let mut silent = Vec::new();
+    while values.0.len() > 0 {
+        silent.push(values.take()?);
+    }
+    Ok(Tick { paused: paused == 1, submit_in, poll_in, silent })
+}
+
+/// Builds a recovery.
+pub(crate) fn reclaim_call(
+    keys: &Keys,
+    now_ms: Option<u64>,
+    lost: Lost<'_>,
+    rules: SubmitRules,
+    retention: Retention,
+) -> Call {
+    let (dead, skip) = match lost {
+        Lost::Overdue => ("", 0),
+        Lost::Worker { name, skip } => (name, skip),
+    };
+    Call::new(Name::Reclaim, keys, now_ms)
+        .arg(dead)
+        .arg(skip)
+        .arg(CLAIM_BATCH)
+        .arg(milliseconds(rules.grace))
+        .arg(rules.max_resends)
+        .arg(milliseconds(rules.max_age))
+        .arg(MAX_RECOVERIES)
+        .arg(milliseconds(retention.failed))
+}

@@ -1,0 +1,113 @@
+//! Whether a worker works: when its loops last turned and when Redis last answered.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A loop that has not turned for so long, while Redis answers, is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+/// Without an answer for so long, Redis is away.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
+/// Shared by all loops of a worker. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    loops: BTreeMap<&'static str, Instant>,
+    redis_answered: Option<Instant>,
+    paused: bool,
+    stopping: bool,
+}
+
+/// One loop's entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Turns {
+    health: Health,
+    name: &'static str,
+}
+
+impl Turns {
+    /// The loop has turned.
+    pub(crate) fn turned(&self) {
+        self.health.lock().loops.insert(self.name, Instant::now());
+    }
+}
+
+impl Health {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn turns(&self, name: &'static str) -> Turns {
+        let turns = Turns { health: self.clone(), name };
+        turns.turned();
+        turns
+    }
+
+    pub(crate) fn redis_answered(&self, paused: bool) {
+        let mut inner = self.lock();
+        inner.redis_answered = Some(Instant::now());
+        inner.paused = paused;
+    }
+
+    pub(crate) fn stopping(&self) {
+        self.lock().stopping = true;
+    }
+
+    /// The loops that are stuck although Redis answers.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<&'static str> {
+        if !self.redis_is_there() {
+            return Vec::new();
+        }
+        let ages = self.loop_ages();
+        ages.into_iter().filter(|(_, age)| *age > STUCK_AFTER).map(|(name, _)| name).collect()
+    }
+
+    /// How long ago each loop turned.
+    #[must_use]
+    pub fn loop_ages(&self) -> Vec<(&'static str, Duration)> {
+        self.lock().loops.iter().map(|(name, at)| (*name, at.elapsed())).collect()
+    }
+
+    /// Whether Redis has answered lately.
+    #[must_use]
+    pub fn redis_is_there(&self) -> bool {
+        self.lock().redis_answered.is_some_and(|at| at.elapsed() < AWAY_AFTER)
+    }
+
+    /// Whether this process can work: Redis answers and it is not stopping.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.redis_is_there() && !self.lock().stopping
+    }
+
+    /// Whether the queue was paused at the last beat.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_is_stuck_only_while_redis_answers() {
+        let health = Health::default();
+        health.turns("intake").turned();
+        tokio::time::advance(STUCK_AFTER + Duration::from_secs(1)).await;
+        assert_eq!(health.stuck(), Vec::<&str>::new());
+        assert!(!health.is_ready());
+        health.redis_answered(false);
+        assert_eq!(health.stuck(), vec!["intake"]);
+        assert!(health.is_ready());
+    }
+}

@@ -1,0 +1,157 @@
+//! Intake: reads the inbox stream and admits what it finds, at once, whatever else goes on.
+//!
+//! It never waits for permits: what cannot begin now waits in `submit`. Entries that were read
+//! and not admitted stay pending under this worker's name; the next read, or a sweeper after a
+//! crash, gets them again, and admission recognises them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::health::Turns;
+use super::retry::Retry;
+use super::stage::InHand;
+use super::submit::SubmitJob;
+use crate::job::{Claim, Entry, Millis, UnknownFields};
+use crate::queue::{ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, RawEntry, SubmitClaim};
+use crate::telemetry;
+
+/// Admits entries into free hands or into `submit`. Shared by intake and sweeper.
+#[derive(Clone)]
+pub(crate) struct Admitter {
+    pub(crate) queue: Queue,
+    pub(crate) worker: Arc<str>,
+    pub(crate) lease: Duration,
+    pub(crate) unknown_fields: UnknownFields,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) entrance: mpsc::Sender<InHand<SubmitJob>>,
+    pub(crate) submit_alarm: Arc<Alarm>,
+}
+
+/// The intake loop.
+pub(crate) struct Intake {
+    pub(crate) inbox: Inbox,
+    pub(crate) admitter: Admitter,
+    pub(crate) turns: Turns,
+}
+
+impl Intake {
+    /// Runs until the worker stops, then admits what had been delivered to it, to wait.
+    pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let mut retry = Retry::new("intake");
+        loop {
+            self.turns.turned();
+            let read = tokio::select! {
+                read = self.inbox.read() => read,
+                _ = stopping.wait_for(|it| *it) => break,
+            };
+            match read {
+                Ok(entries) => {
+                    retry.reset();
+                    self.admitter.admit(entries, Begin::Now).await;
+                }
+                Err(error) => tokio::select! {
+                    () = retry.wait(&error) => {}
+                    _ = stopping.wait_for(|it| *it) => break,
+                },
+            }
+        }
+        // The read that was just dropped may have been given entries.
+        match self.inbox.read_own_pending().await {
+            Ok(entries) => self.admitter.admit(entries, Begin::Later).await,
+            Err(error) => tracing::warn!(%error, "entries may be left for another worker"),
+        }
+    }
+}
+
+/// Whether admitted jobs may go straight into this worker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    Now,
+    Later,
+}
+
+impl Admitter {
+    /// Admits entries, however long Redis takes to answer.
+    pub(crate) async fn admit(&self, raw: Vec<RawEntry>, begin: Begin) {
+        if raw.is_empty() {
+            return;
+        }
+        let entries: Vec<(String, Entry)> = raw
+            .into_iter()
+            .map(|raw| (raw.entry_id, Entry::read(raw.fields, self.unknown_fields)))
+            .collect();
+        let permits = if begin == Begin::Now { self.free_permits() } else { None };
+        let free = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let hands = Hands { worker: &self.worker, lease: self.lease, free };
+        let since = Instant::now();
+        let mut retry = Retry::new("admit");
+        let admitted = loop {
+            match self.queue.admit(hands, &entries).await {
+                Ok(admitted) => break admitted,
+                Err(error) => retry.wait(&error).await,
+            }
+        };
+        self.hand_over(entries, &admitted, permits, since).await;
+    }
+
+    async fn hand_over(
+        &self,
+        entries: Vec<(String, Entry)>,
+        admitted: &Admitted,
+        mut permits: Option<OwnedSemaphorePermit>,
+        since: Instant,
+    ) {
+        for ((entry_id, entry), admission) in entries.into_iter().zip(&admitted.admissions) {
+            report(&entry_id, &entry, *admission);
+            match (admission, entry.id) {
+                (Admission::Leased, Some(id)) => {
+                    let claim =
+                        SubmitClaim { id, claim: Claim(1), attempts: 0, retries: 0, unanswered: 0 };
+                    let job = Arc::new(SubmitJob { claim, body: Some(Bytes::from(entry.body)) });
+                    let permit = permits.as_mut().and_then(|permits| permits.split(1));
+                    telemetry::pickup(waited(&entry_id, admitted.at).as_secs_f64());
+                    // The lane has room for every permit and outlives the intake.
+                    let _ = self.entrance.send(InHand { job, since, permit }).await;
+                }
+                (Admission::Waiting, _) => self.submit_alarm.ring_in(Duration::ZERO),
+                _ => {}
+            }
+        }
+    }
+
+    fn free_permits(&self) -> Option<OwnedSemaphorePermit> {
+        let free = self.permits.available_permits().min(ADMIT_BATCH);
+        Arc::clone(&self.permits).try_acquire_many_owned(u32::try_from(free).ok()?).ok()
+    }
+}
+
+/// How long an entry lay on the stream: the server puts its time of arrival into the entry's id.
+fn waited(entry_id: &str, now: Millis) -> Duration {
+    let added = entry_id.split('-').next().and_then(|ms| ms.parse().ok()).map_or(now, Millis);
+    Duration::from_millis(now.since(added))
+}
+
+fn report(entry_id: &str, entry: &Entry, admission: Admission) {
+    let id = entry.id.as_ref().map_or("?", |id| id.as_str());
+    match admission {
+        Admission::Leased | Admission::Waiting => tracing::debug!(job.id = id, "accepted"),
+        Admission::Duplicate => tracing::info!(job.id = id, entry_id, "a duplicate: dropped"),
+        Admission::Conflict => {
+            telemetry::conflict();
+            tracing::warn!(
+                job.id = id,
+                entry_id,
+                "another body under a known id: kept in the stream of rejected entries, not sent"
+            );
+        }
+        Admission::Rejected => {
+            let problems = entry.request.as_ref().err().map(ToString::to_string);
+            tracing::warn!(job.id = id, entry_id, problems, "no valid request: rejected");
+        }
+    }
+}

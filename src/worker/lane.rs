@@ -1,0 +1,154 @@
+//! The bridge to apalis: our backend, and the layer that settles what a handler came to.
+//!
+//! A lane carries jobs in hand from the claim loop and the intake to one apalis worker. No error
+//! ever leaves it (apalis drops a worker and its running handlers on one) and it never says that
+//! it is at its end (the worker would idle for ever): it ends by the worker's own stop.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use apalis_core::backend::finalize::Ephemeral;
+use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::error::BoxDynError;
+use apalis_core::task::Task;
+use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::TaskId;
+use apalis_core::worker::context::WorkerContext;
+use tokio::sync::{mpsc, watch};
+use tower::{Layer, Service};
+
+use super::settler::Settler;
+use super::stage::{Held, InHand, Stage};
+use crate::queue::Settlement;
+
+/// The backend of one stage's apalis worker.
+pub(crate) struct Lane<S: Stage> {
+    jobs: mpsc::Receiver<InHand<S::Job>>,
+    settle: Settle<S>,
+}
+
+impl<S: Stage> Lane<S> {
+    /// A lane and its entrance. It holds as many jobs as there are permits, so that whoever has
+    /// a permit never waits at the entrance.
+    pub(crate) fn new(
+        permits: usize,
+        stage: S,
+        settler: Settler,
+        broken_off: watch::Receiver<bool>,
+    ) -> (mpsc::Sender<InHand<S::Job>>, Self) {
+        let (entrance, jobs) = mpsc::channel(permits);
+        (entrance, Self { jobs, settle: Settle { stage, settler, broken_off } })
+    }
+}
+
+impl<S: Stage> Backend for Lane<S> {
+    type Task = Task<InHand<S::Job>>;
+    type Error = Infallible;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Option<Result<Self::Task, Infallible>>> {
+        match self.jobs.poll_recv(context) {
+            Poll::Ready(Some(in_hand)) => {
+                let task_id = TaskId::from_string(in_hand.job.id().as_str());
+                Poll::Ready(Some(Ok(TaskBuilder::new(in_hand).task_id(task_id).build())))
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_close(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &WorkerContext,
+    ) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Stage> BackendConfig for Lane<S> {
+    type Args = InHand<S::Job>;
+    type Id = String;
+    type Kind = Ephemeral;
+    type Config = ();
+    type Layer = Settle<S>;
+
+    fn config(&self) -> &() {
+        &()
+    }
+
+    fn middleware(&mut self, _: &mut WorkerContext) -> Settle<S> {
+        self.settle.clone()
+    }
+}
+
+/// The layer around a stage's handler: it alone turns an outcome into a move and has it written.
+#[derive(Clone)]
+pub(crate) struct Settle<S> {
+    stage: S,
+    settler: Settler,
+    /// Turns true when a stopping worker can wait no longer for the calls in hand.
+    broken_off: watch::Receiver<bool>,
+}
+
+impl<S: Stage, Inner> Layer<Inner> for Settle<S> {
+    type Service = SettleService<S, Inner>;
+
+    fn layer(&self, inner: Inner) -> Self::Service {
+        SettleService { settle: self.clone(), inner }
+    }
+}
+
+/// A handler whose outcomes are settled.
+pub(crate) struct SettleService<S, Inner> {
+    settle: Settle<S>,
+    inner: Inner,
+}
+
+impl<S, Inner> Service<Task<InHand<S::Job>>> for SettleService<S, Inner>
+where
+    S: Stage,
+    Inner: Service<Task<InHand<S::Job>>, Response = S::Outcome, Error = BoxDynError>,
+    Inner::Future: Send + 'static,
+{
+    type Response = ();
+    type Error = BoxDynError;
+    type Future = Pin<Box<dyn Future<Output = Result<(), BoxDynError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxDynError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut task: Task<InHand<S::Job>>) -> Self::Future {
+        let permit = task.args.permit.take();
+        let job = Arc::clone(&task.args.job);
+        let since = task.args.since;
+        let handler = self.inner.call(task);
+        let Settle { stage, settler, mut broken_off } = self.settle.clone();
+        Box::pin(async move {
+            let outcome = tokio::select! {
+                answer = handler => answer.unwrap_or_else(|error| {
+                    tracing::error!(job.id = %job.id(), %error, "a {} handler panicked", S::NAME);
+                    stage.broken_off("its handler panicked")
+                }),
+                _ = broken_off.wait_for(|it| *it) => stage.broken_off("the worker stopped"),
+            };
+            let to = stage.decide(&job, outcome, since.elapsed());
+            settler.settle(Settlement { id: job.id().clone(), claim: job.claim(), to }).await;
+            drop(permit);
+            Ok(())
+        })
+    }
+}

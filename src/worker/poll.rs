@@ -1,0 +1,185 @@
+//! The poll stage: one status check per job in hand, and what its answer means for the job.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::stage::{Held, Stage};
+use crate::config::Deliverable;
+use crate::job::policy::Backoff;
+use crate::job::{Claim, ErrorCode, Fault, JobId, StatusOutcome, Streak};
+use crate::queue::{Claimed, End, Move, PollClaim, Queue, QueueError};
+use crate::telemetry;
+use crate::whilter::Client;
+
+impl Held for PollClaim {
+    fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    fn claim(&self) -> Claim {
+        self.claim
+    }
+}
+
+/// The poll stage of one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct PollStage {
+    pub(crate) queue: Queue,
+    pub(crate) client: Client,
+    pub(crate) holder: Arc<str>,
+    pub(crate) lease: Duration,
+    pub(crate) deliverable: Deliverable,
+    pub(crate) policy: PollPolicy,
+    pub(crate) strangers: Arc<Strangers>,
+}
+
+/// When a check is repeated, and when it is not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PollPolicy {
+    /// The wait after the n-th check.
+    pub(crate) backoff: Backoff,
+    /// `poll.deadline`.
+    pub(crate) deadline: Duration,
+    /// `poll.abandon_after`.
+    pub(crate) abandon_after: Duration,
+    /// `poll.not_found_grace`.
+    pub(crate) not_found_grace: Duration,
+}
+
+impl Stage for PollStage {
+    type Job = PollClaim;
+    type Outcome = StatusOutcome;
+    const NAME: &'static str = "poll";
+
+    async fn claim(&self, limit: usize) -> Result<Claimed<PollClaim>, QueueError> {
+        self.queue.claim_polls((&self.holder, self.lease), limit).await
+    }
+
+    async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
+        telemetry::poll_lateness(job.late_by.as_secs_f64());
+        let transaction = &job.whilter_request_id;
+        let outcome = self.client.status(&job.id, transaction, self.deliverable, until).await;
+        self.strangers.note(&job.id, &outcome);
+        outcome
+    }
+
+    fn broken_off(&self, why: &str) -> StatusOutcome {
+        StatusOutcome::RetryLater { detail: why.to_owned(), retry_after: None }
+    }
+
+    fn decide(&self, job: &PollClaim, outcome: StatusOutcome, took: Duration) -> Move {
+        if matches!(outcome, StatusOutcome::Ready { .. }) {
+            telemetry::accept_to_url((job.age + took).as_secs_f64());
+        }
+        self.policy.decide(job, outcome, took, self.strangers.are_many())
+    }
+}
+
+impl PollPolicy {
+    /// What an outcome means for a job that is `polling` (docs/contract.md, section 7). `took` is
+    /// the time since the claim; `many_unknown` says that the API knows none of several jobs.
+    pub(crate) fn decide(
+        &self,
+        job: &PollClaim,
+        outcome: StatusOutcome,
+        took: Duration,
+        many_unknown: bool,
+    ) -> Move {
+        let age = job.age + took;
+        let streak = job.streak.as_deref().and_then(Streak::parse);
+        match outcome {
+            StatusOutcome::Ready { video_url, image_url } => {
+                Move::Finish { end: End::Completed { video_url, image_url }, source: "poll" }
+            }
+            StatusOutcome::Failed(fault) => failed(fault),
+            StatusOutcome::NotYet => self.not_yet(job, age, took),
+            StatusOutcome::RetryLater { retry_after, .. } => {
+                self.again(job, age, streak, retry_after.unwrap_or_default())
+            }
+            StatusOutcome::Refused { .. } => self.again(job, age, streak, Duration::ZERO),
+            StatusOutcome::NotFound { detail } => {
+                let streak = Streak::not_found(streak, age);
+                if streak.is_unknown_transaction(age, self.not_found_grace) && !many_unknown {
+                    return failed(Fault::new(ErrorCode::UnknownTransaction, detail));
+                }
+                self.again(job, age, Some(streak), Duration::ZERO)
+            }
+            StatusOutcome::BadRequest { detail } => {
+                let streak = Streak::bad_request(streak, age);
+                if streak.is_status_refused() {
+                    return failed(Fault::new(ErrorCode::StatusRefused, detail));
+                }
+                self.again(job, age, Some(streak), Duration::ZERO)
+            }
+        }
+    }
+
+    /// An understood answer without a URL: the only one that lets a deadline end the job.
+    fn not_yet(&self, job: &PollClaim, age: Duration, took: Duration) -> Move {
+        let expired = job.expires_in.is_some_and(|left| left <= took);
+        if age < self.deadline && !expired {
+            return Move::Repoll { delay: self.backoff.delay(job.polls), streak: String::new() };
+        }
+        let limit = if expired { "its expires-at" } else { "poll.deadline" };
+        let detail = format!("no video {} s after acceptance, past {limit}", age.as_secs());
+        expire(detail)
+    }
+
+    /// No understood answer: only the last backstop ends the job.
+    fn again(
+        &self,
+        job: &PollClaim,
+        age: Duration,
+        streak: Option<Streak>,
+        at_least: Duration,
+    ) -> Move {
+        if age >= self.abandon_after {
+            return expire("no understood answer until poll.abandon_after".to_owned());
+        }
+        let delay = self.backoff.delay(job.polls).max(at_least);
+        Move::Repoll { delay, streak: streak.map_or(String::new(), |streak| streak.to_string()) }
+    }
+}
+
+fn failed(fault: Fault) -> Move {
+    Move::Finish { end: End::Failed(fault), source: "poll" }
+}
+
+fn expire(detail: String) -> Move {
+    let fault = Fault::new(ErrorCode::PollDeadline, detail);
+    Move::Finish { end: End::Expired(fault), source: "poll" }
+}
+
+/// Jobs that the API said it does not know, with no understood answer between: when there are
+/// several, the fault is hardly theirs (a wrong URL, an outage) and none of them may fail for it.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    in_a_row: Mutex<BTreeSet<JobId>>,
+}
+
+impl Strangers {
+    const MANY: usize = 3;
+
+    fn note(&self, id: &JobId, outcome: &StatusOutcome) {
+        let mut in_a_row = self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            StatusOutcome::NotFound { .. } if in_a_row.len() < Self::MANY => {
+                in_a_row.insert(id.clone());
+            }
+            StatusOutcome::Ready { .. } | StatusOutcome::NotYet | StatusOutcome::Failed(_) => {
+                in_a_row.clear();
+            }
+            StatusOutcome::NotFound { .. }
+            | StatusOutcome::RetryLater { .. }
+            | StatusOutcome::Refused { .. }
+            | StatusOutcome::BadRequest { .. } => {}
+        }
+    }
+
+    fn are_many(&self) -> bool {
+        self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner).len() >= Self::MANY
+    }
+}

@@ -1,0 +1,96 @@
+//! The pulse: one call a second that says this worker lives and learns what is due.
+//!
+//! It runs on a thread and a connection of its own, so that a busy runtime never makes a living
+//! worker look dead. Others are judged only after several beats in a row: after a stall of
+//! Redis everybody looks dead.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::alarm::Alarm;
+use super::health::{Health, Turns};
+use super::retry::Retry;
+use crate::queue::{Queue, QueueError, Tick};
+
+/// Time between two beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// Beats in a row before others may be judged.
+const BEATS_TO_JUDGE: u32 = 5;
+
+/// See the module.
+pub(crate) struct Pulse {
+    /// Any connection to the queue: the pulse opens its own from it.
+    pub(crate) queue: Queue,
+    pub(crate) worker: Arc<str>,
+    pub(crate) submit_alarm: Arc<Alarm>,
+    pub(crate) poll_alarm: Arc<Alarm>,
+    pub(crate) health: Health,
+    pub(crate) turns: Turns,
+    /// Workers that are to be judged dead, for the sweeper.
+    pub(crate) silent: watch::Sender<Vec<String>>,
+}
+
+impl Pulse {
+    /// Starts the thread; it ends when `stopped` turns true.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no timer.
+    pub(crate) fn start(
+        self,
+        stopped: watch::Receiver<bool>,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("reelq-pulse".to_owned())
+            .spawn(move || runtime.block_on(self.run(stopped)))
+    }
+
+    async fn run(self, mut stopped: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.beat_for_ever() => {}
+            _ = stopped.wait_for(|it| *it) => {}
+        }
+    }
+
+    async fn beat_for_ever(&self) {
+        let mut retry = Retry::new("beat");
+        loop {
+            let Err(error) = self.beat_on_one_connection(&mut retry).await;
+            retry.wait(&error).await;
+        }
+    }
+
+    async fn beat_on_one_connection(&self, retry: &mut Retry) -> Result<Infallible, QueueError> {
+        self.turns.turned();
+        let queue = self.queue.on_own_connection().await?;
+        let mut beats = 0_u32;
+        loop {
+            let tick = queue.tick(&self.worker).await?;
+            self.turns.turned();
+            retry.reset();
+            beats = beats.saturating_add(1);
+            self.take_in(tick, beats);
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    fn take_in(&self, tick: Tick, beats: u32) {
+        self.health.redis_answered(tick.paused);
+        if let Some(delay) = tick.submit_in.filter(|_| !tick.paused) {
+            self.submit_alarm.ring_in(delay);
+        }
+        if let Some(delay) = tick.poll_in {
+            self.poll_alarm.ring_in(delay);
+        }
+        if beats >= BEATS_TO_JUDGE {
+            self.silent.send_if_modified(|silent| {
+                let changed = !tick.silent.is_empty() || !silent.is_empty();
+                *silent = tick.silent;
+                changed
+            });
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Writes settlements: those that arrive together go to Redis in one round trip.
+//!
+//! A settlement is repeated until Redis has answered, however long that takes: the scripts know
+//! a repetition. A worker that dies before that leaves a lease, which heals the job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::alarm::Alarm;
+use super::retry::Retry;
+use crate::job::JobId;
+use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
+use crate::telemetry;
+
+type Waiting = (Settlement, oneshot::Sender<()>);
+
+/// Where handlers bring their settlements.
+#[derive(Clone, Debug)]
+pub(crate) struct Settler {
+    sender: mpsc::Sender<Waiting>,
+}
+
+impl Settler {
+    /// A settler and the loop that serves it.
+    pub(crate) fn new(writer: Writer) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(CLAIM_BATCH);
+        (Self { sender }, writer.run(receiver))
+    }
+
+    /// Returns when the settlement is written.
+    pub(crate) async fn settle(&self, settlement: Settlement) {
+        let (done, written) = oneshot::channel();
+        if self.sender.send((settlement, done)).await.is_ok() {
+            // An error means that the loop ended with the process; the lease heals the job.
+            let _ = written.await;
+        }
+    }
+}
+
+/// The loop's surroundings.
+pub(crate) struct Writer {
+    pub(crate) queue: Queue,
+    pub(crate) rules: SubmitRules,
+    pub(crate) retention: Retention,
+    pub(crate) submit_alarm: Arc<Alarm>,
+    pub(crate) poll_alarm: Arc<Alarm>,
+}
+
+impl Writer {
+    async fn run(self, mut receiver: mpsc::Receiver<Waiting>) {
+        let mut batch = Vec::with_capacity(CLAIM_BATCH);
+        while receiver.recv_many(&mut batch, CLAIM_BATCH).await > 0 {
+            let (settlements, written): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+            let settled = self.write(&settlements).await;
+            for ((settlement, settled), written) in settlements.iter().zip(settled).zip(written) {
+                self.report(settlement, settled);
+                // The handler may be gone when a stopping worker no longer waits.
+                let _ = written.send(());
+            }
+        }
+    }
+
+    async fn write(&self, settlements: &[Settlement]) -> Vec<Settled> {
+        let mut retry = Retry::new("settle");
+        loop {
+            match self.queue.settle(settlements, self.rules, self.retention).await {
+                Ok(settled) => return settled,
+                Err(error) => retry.wait(&error).await,
+            }
+        }
+    }
+
+    fn report(&self, settlement: &Settlement, settled: Settled) {
+        let id = &settlement.id;
+        match settled {
+            Settled::Done => self.follow_up(id, &settlement.to),
+            Settled::AlsoAccepted => {
+                tracing::warn!(job.id = %id, "accepted twice by the API: two videos may be billed");
+            }
+            Settled::Stale => tracing::info!(job.id = %id, "a late answer under an old claim"),
+            Settled::Late => tracing::info!(job.id = %id, "a late answer to an ended job"),
+            Settled::Gone => tracing::warn!(job.id = %id, "its record is gone from Redis"),
+        }
+    }
+
+    fn follow_up(&self, id: &JobId, to: &Move) {
+        match to {
+            Move::Accept { first_check_in, .. } => self.poll_alarm.ring_in(*first_check_in),
+            Move::Repoll { delay, .. } => self.poll_alarm.ring_in(*delay),
+            Move::Requeue { delay, .. } => self.submit_alarm.ring_in(*delay),
+            Move::Unconfirm { event, .. } => {
+                tracing::warn!(job.id = %id, "unconfirmed: {event}");
+                self.submit_alarm.ring_in(self.rules.grace);
+            }
+            Move::Finish { end, .. } => report_end(id, end),
+        }
+    }
+}
+
+fn report_end(id: &JobId, end: &End) {
+    match end {
+        End::Completed { .. } => {
+            tracing::info!(job.id = %id, "completed");
+            telemetry::job_ended("completed", "");
+        }
+        End::Failed(fault) => {
+            tracing::warn!(job.id = %id, error = %fault.to_field(), "failed");
+            telemetry::job_ended("failed", fault.code.as_str());
+        }
+        End::Expired(fault) => {
+            tracing::warn!(job.id = %id, error = %fault.to_field(), "expired");
+            telemetry::job_ended("expired", fault.code.as_str());
+        }
+    }
+}
+
+/// How long a stopping worker waits for its last settlements.
+pub(crate) const LAST_SETTLEMENTS: Duration = Duration::from_secs(2);

@@ -1,0 +1,63 @@
+//! What the two stages of a job's life, submit and poll, have in common.
+//!
+//! A stage claims due jobs, makes one call to the remote API for each, and says what that came
+//! to. Everything around it (permits, the apalis worker, the settlement) is written once, for
+//! any stage.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::job::{Claim, JobId};
+use crate::queue::{Claimed, Move, QueueError};
+
+/// One stage of a job's life.
+pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
+    /// What is in hand.
+    type Job: Held;
+    /// What the call came to.
+    type Outcome: Debug + Send + Sync + 'static;
+    /// Its name in logs, metrics and on the wake channel.
+    const NAME: &'static str;
+
+    /// Takes at most `limit` due jobs into this worker's hands.
+    fn claim(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Claimed<Self::Job>, QueueError>> + Send;
+
+    /// Makes the call, which ends by `until` at the latest.
+    fn call(
+        &self,
+        job: Arc<Self::Job>,
+        until: Instant,
+    ) -> impl Future<Output = Self::Outcome> + Send;
+
+    /// What is to be said when the call was broken off or its handler panicked.
+    fn broken_off(&self, why: &str) -> Self::Outcome;
+
+    /// Turns the outcome into the job's move; `took` is the time since the claim.
+    fn decide(&self, job: &Self::Job, outcome: Self::Outcome, took: Duration) -> Move;
+}
+
+/// A claimed job.
+pub(crate) trait Held: Debug + Send + Sync + 'static {
+    /// Which job.
+    fn id(&self) -> &JobId;
+    /// Under which claim.
+    fn claim(&self) -> Claim;
+}
+
+/// A job on its way through the apalis worker. Its permit is free again when it is settled.
+#[derive(Debug)]
+pub(crate) struct InHand<J> {
+    /// The job.
+    pub(crate) job: Arc<J>,
+    /// When it was claimed.
+    pub(crate) since: Instant,
+    /// Taken out by the layer that settles the job.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}

@@ -1,0 +1,139 @@
+//! The submit stage: one POST per job in hand, and what its answer means for the job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::stage::{Held, Stage};
+use crate::job::policy::Backoff;
+use crate::job::{Claim, ErrorCode, Fault, JobId, SubmitOutcome};
+use crate::queue::{Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules};
+use crate::whilter::Client;
+
+/// A job to be submitted.
+#[derive(Debug)]
+pub(crate) struct SubmitJob {
+    /// Its claim.
+    pub(crate) claim: SubmitClaim,
+    /// Its request body; `None`: it is gone from Redis.
+    pub(crate) body: Option<Bytes>,
+}
+
+impl Held for SubmitJob {
+    fn id(&self) -> &JobId {
+        &self.claim.id
+    }
+
+    fn claim(&self) -> Claim {
+        self.claim.claim
+    }
+}
+
+/// The submit stage of one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct SubmitStage {
+    pub(crate) queue: Queue,
+    pub(crate) client: Client,
+    pub(crate) holder: Arc<str>,
+    pub(crate) lease: Duration,
+    pub(crate) rules: SubmitRules,
+    pub(crate) retention: Retention,
+    pub(crate) policy: SubmitPolicy,
+}
+
+/// When a submit is repeated, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SubmitPolicy {
+    /// The wait before the n-th repeat.
+    pub(crate) backoff: Backoff,
+    /// `submit.max_attempts`.
+    pub(crate) max_attempts: u32,
+    /// `poll.first`, with its jitter.
+    pub(crate) first_check: Backoff,
+}
+
+impl Stage for SubmitStage {
+    type Job = SubmitJob;
+    type Outcome = SubmitOutcome;
+    const NAME: &'static str = "submit";
+
+    async fn claim(&self, limit: usize) -> Result<Claimed<SubmitJob>, QueueError> {
+        let holder = (&*self.holder, self.lease);
+        let claimed = self.queue.claim_submits(holder, limit, self.rules, self.retention).await?;
+        if claimed.jobs.is_empty() {
+            return Ok(Claimed { jobs: Vec::new(), next_in: claimed.next_in });
+        }
+        let ids: Vec<&JobId> = claimed.jobs.iter().map(|job| &job.id).collect();
+        // Without their bodies the jobs cannot begin; their leases run out and heal them.
+        let bodies = self.queue.bodies(&ids).await?;
+        let jobs = claimed.jobs.into_iter().zip(bodies);
+        let jobs = jobs.map(|(claim, body)| SubmitJob { claim, body: body.map(Bytes::from) });
+        Ok(Claimed { jobs: jobs.collect(), next_in: claimed.next_in })
+    }
+
+    async fn call(&self, job: Arc<SubmitJob>, until: Instant) -> SubmitOutcome {
+        let Some(body) = job.body.clone() else {
+            let detail = "its request body is gone from Redis; enqueue it anew under another id";
+            return SubmitOutcome::Rejected(Fault::new(ErrorCode::InvalidJob, detail));
+        };
+        self.client.submit(&job.claim.id, body, until).await
+    }
+
+    fn broken_off(&self, why: &str) -> SubmitOutcome {
+        SubmitOutcome::Unknown { detail: why.to_owned() }
+    }
+
+    fn decide(&self, job: &SubmitJob, outcome: SubmitOutcome, _took: Duration) -> Move {
+        self.policy.decide(&job.claim, outcome)
+    }
+}
+
+impl SubmitPolicy {
+    /// What an outcome means for a job that is `submitting` (docs/contract.md, section 7).
+    pub(crate) fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome) -> Move {
+        match outcome {
+            SubmitOutcome::Accepted { whilter_request_id } => {
+                Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
+            }
+            SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
+                if spends_attempt && job.attempts.saturating_add(1) >= self.max_attempts {
+                    let fault = Fault::new(ErrorCode::TooManyAttempts, detail);
+                    return Move::Finish { end: End::Failed(fault), source: "" };
+                }
+                self.requeue(job, &detail, spends_attempt, retry_after.unwrap_or_default())
+            }
+            SubmitOutcome::Refused { detail } => self.requeue(job, &detail, false, Duration::ZERO),
+            // An earlier POST of this job was never answered: most likely the API has it, and
+            // finds fault with the repetition. Failing it would lose a video that is paid.
+            SubmitOutcome::Rejected(fault)
+                if job.unanswered > 0 && fault.code == ErrorCode::BadRequest =>
+            {
+                Move::Unconfirm { event: event("held", &fault.detail), hold: true }
+            }
+            SubmitOutcome::Rejected(fault) => Move::Finish { end: End::Failed(fault), source: "" },
+            SubmitOutcome::Unknown { detail } => {
+                Move::Unconfirm { event: event("unconfirmed", &detail), hold: false }
+            }
+        }
+    }
+
+    fn requeue(
+        &self,
+        job: &SubmitClaim,
+        detail: &str,
+        spends_attempt: bool,
+        at_least: Duration,
+    ) -> Move {
+        let delay = self.backoff.delay(job.retries).max(at_least);
+        Move::Requeue { delay, spends_attempt, event: event("retry", detail) }
+    }
+}
+
+/// An item of the history: short, and without the comma that separates items.
+fn event(what: &str, detail: &str) -> String {
+    const LONGEST: usize = 60;
+    let detail = detail.replace(',', ";");
+    format!("{what}: {}", &detail[..detail.floor_char_boundary(LONGEST)])
+}

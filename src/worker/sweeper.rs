@@ -1,0 +1,104 @@
+//! The sweeper: puts back what the dead held, and tidies up what time has overtaken.
+//!
+//! Every worker sweeps; two that sweep at once do no harm, since each script moves a job once.
+//! If all die, the next worker that starts sweeps after its first beats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::health::Turns;
+use super::intake::{Admitter, Begin};
+use super::retry::Retry;
+use crate::job::policy::Backoff;
+use crate::queue::{Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
+
+/// How often leases that have run out are looked for, at most; half of it is random.
+const OVERDUE: Backoff = Backoff {
+    initial: Duration::from_secs(5),
+    multiplier: 1.0,
+    max: Duration::from_secs(5),
+    jitter: 0.5,
+};
+/// How often abandoned entries and old results are looked for.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(crate) struct Sweeper {
+    pub(crate) queue: Queue,
+    pub(crate) worker: Arc<str>,
+    pub(crate) rules: SubmitRules,
+    pub(crate) retention: Retention,
+    pub(crate) trim: TrimAges,
+    pub(crate) admitter: Admitter,
+    /// Workers that the pulse has judged dead.
+    pub(crate) silent: watch::Receiver<Vec<String>>,
+    pub(crate) turns: Turns,
+}
+
+impl Sweeper {
+    /// Runs until the worker stops.
+    pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let mut retry = Retry::new("sweep");
+        let mut tidied = None;
+        loop {
+            self.turns.turned();
+            let silent = self.silent.borrow_and_update().clone();
+            match self.sweep(&silent, &mut tidied).await {
+                Ok(()) => retry.reset(),
+                Err(error) => retry.wait(&error).await,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(OVERDUE.delay(0)) => {}
+                // Fails only when the pulse has ended, and then so does the worker.
+                _ = self.silent.changed() => {}
+                _ = stopping.wait_for(|it| *it) => return,
+            }
+        }
+    }
+
+    async fn sweep(
+        &self,
+        silent: &[String],
+        tidied: &mut Option<Instant>,
+    ) -> Result<(), QueueError> {
+        self.take_back("overdue leases", |_| Lost::Overdue).await?;
+        for dead in silent {
+            tracing::warn!(worker = dead, "silent: taking over what it held");
+            self.take_back(dead, |skip| Lost::Worker { name: dead, skip }).await?;
+            let entries = self.queue.adopt_entries_of(dead, &self.worker).await?;
+            self.admitter.admit(entries, Begin::Now).await;
+            self.queue.forget_worker(dead).await?;
+        }
+        if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
+            let entries = self.queue.adopt_idle_entries(&self.worker).await?;
+            self.admitter.admit(entries, Begin::Now).await;
+            self.queue.trim(self.trim).await?;
+            *tidied = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Takes back leases, batch by batch, until there are no more.
+    async fn take_back<'a>(
+        &self,
+        whose: &str,
+        lost: impl Fn(usize) -> Lost<'a>,
+    ) -> Result<(), QueueError> {
+        let (mut taken, mut passed_over) = (0, 0);
+        loop {
+            let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
+            taken += batch.taken;
+            passed_over += batch.seen - batch.taken;
+            if !batch.has_more() {
+                break;
+            }
+        }
+        if taken > 0 {
+            tracing::warn!(jobs = taken, "took back {whose}");
+        }
+        Ok(())
+    }
+}

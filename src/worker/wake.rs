@@ -1,0 +1,51 @@
+//! Listens to the wake channel: another process made something due earlier.
+//!
+//! A lost message costs at most a second, until the next beat tells what is due.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use super::alarm::Alarm;
+use super::retry::Retry;
+use super::stage::Stage;
+use super::submit::SubmitStage;
+use crate::queue::{Queue, QueueError};
+
+/// See the module.
+pub(crate) struct Wake {
+    pub(crate) queue: Queue,
+    pub(crate) submit_alarm: Arc<Alarm>,
+    pub(crate) poll_alarm: Arc<Alarm>,
+}
+
+impl Wake {
+    /// Runs until the worker stops.
+    pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
+        let mut retry = Retry::new("wake");
+        loop {
+            let Err(error) = tokio::select! {
+                ended = self.listen() => ended,
+                _ = stopping.wait_for(|it| *it) => return,
+            };
+            retry.wait(&error).await;
+        }
+    }
+
+    async fn listen(&self) -> Result<Infallible, QueueError> {
+        let mut subscription = self.queue.connection().subscription().await?;
+        subscription.subscribe(self.queue.keys().wake()).await?;
+        let mut messages = subscription.into_on_message();
+        while let Some(message) = messages.next().await {
+            let stage: String = message.get_payload().unwrap_or_default();
+            let alarm =
+                if stage == SubmitStage::NAME { &self.submit_alarm } else { &self.poll_alarm };
+            alarm.ring_in(Duration::ZERO);
+        }
+        Err(QueueError::io(ErrorKind::ConnectionReset))
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything that needs a Redis: each test starts a private one and ends it.
+//!
+//! - `scripts`: every script on its own: seed, call, dump of the whole key space, and every call
+//!   made twice.
+//! - `lives`: whole lives through a worker and the sandbox.
+//! - `crashes`: worker processes that are killed.
+//! - `bad_input`: what producers should not send, and do.
+//! - `commands`: the command line from outside.
+//! - `snippets`: the Python and Node examples of the README.
+
+mod support;
+
+mod scripts;
