@@ -14,4 +14,4 @@ pub mod request;
 pub use error_code::{ErrorCode, Fault};
 pub use ids::{Claim, JobId, Millis, QueueName};
 pub use outcome::{StatusOutcome, SubmitOutcome};
-pub use request::{EntryFields, Problem, Problems, Request, UnknownFields};
+pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};

@@ -1,0 +1,154 @@
+//! A generation request: what makes one valid, and its body as received.
+//!
+//! Producers, the gateway and the workers' intake all come through [`Request::parse`], so there is
+//! one set of rules (docs/contract.md, sections 1 and 3). The body is read once and kept byte for
+//! byte: what a producer wrote is what is stored, hashed and sent. Nothing here panics on any
+//! input, and no text made here shows a value of a request, only names of fields.
+
+mod body;
+mod builder;
+mod entry;
+mod fields;
+mod found;
+mod parse;
+mod problems;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod tests;
+
+pub use body::{body_sha1, body_to_send};
+pub use builder::RequestBuilder;
+pub use entry::{Entry, EntryFields};
+pub use problems::{Problem, Problems};
+
+use super::JobId;
+
+/// The longest body, in bytes.
+pub const BODY_MAX_BYTES: usize = 256 * 1024;
+/// The longest `user-id`, in bytes.
+pub const USER_ID_MAX_BYTES: usize = 256;
+/// The longest URL, in bytes (docs/contract.md, section 7).
+pub const URL_MAX_BYTES: usize = 4096;
+
+/// What to do with request fields that the API does not document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// Refuse the request.
+    Reject,
+    /// Send them on.
+    Pass,
+}
+
+/// A valid generation request: its identity, the fields the queue needs, and its body as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    id: JobId,
+    user_id: String,
+    customer_id: String,
+    use_case_id: String,
+    body: Vec<u8>,
+}
+
+/// What a body turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// The client-request-id, where a single valid one could be read; also of an invalid request,
+    /// because identity is looked at before anything else.
+    pub id: Option<JobId>,
+    /// The request, or every fault of it.
+    pub request: Result<Request, Problems>,
+}
+
+impl Request {
+    /// Begins a request of this identity for this customer, use case and user.
+    ///
+    /// ```
+    /// use reelq::job::{JobId, Request};
+    ///
+    /// let id = JobId::new("order-7").expect("visible ASCII");
+    /// let request = Request::new(id, "acme", "birthday", "user-1")
+    ///     .phrase_texts(["Happy birthday, Ann"])
+    ///     .image_urls(["https://cdn.example.com/ann.jpg"])
+    ///     .build()?;
+    /// assert_eq!(request.user_id(), "user-1");
+    /// # Ok::<(), reelq::job::Problems>(())
+    /// ```
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a request exists only once its rules are checked"
+    )]
+    pub fn new(
+        id: JobId,
+        customer_id: impl Into<String>,
+        use_case_id: impl Into<String>,
+        user_id: impl Into<String>,
+    ) -> RequestBuilder {
+        RequestBuilder::new(id, customer_id.into(), use_case_id.into(), user_id.into())
+    }
+
+    /// Reads and checks a body; finds every fault, not only the first.
+    #[must_use]
+    pub fn parse(body: &[u8], unknown: UnknownFields) -> Parsed {
+        let draft = parse::read(body, unknown);
+        let request = match (
+            &draft.id,
+            draft.user_id,
+            draft.customer_id,
+            draft.use_case_id,
+        ) {
+            (Some(id), Some(user_id), Some(customer_id), Some(use_case_id))
+                if draft.problems.is_empty() =>
+            {
+                Ok(Self {
+                    id: id.clone(),
+                    user_id: user_id.into_owned(),
+                    customer_id: customer_id.into_owned(),
+                    use_case_id: use_case_id.into_owned(),
+                    body: body.to_vec(),
+                })
+            }
+            _ => Err(draft.problems),
+        };
+        Parsed {
+            id: draft.id,
+            request,
+        }
+    }
+
+    /// The client-request-id.
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The `user-id`.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// The `customer-id`.
+    #[must_use]
+    pub fn customer_id(&self) -> &str {
+        &self.customer_id
+    }
+
+    /// The `use-case-id`.
+    #[must_use]
+    pub fn use_case_id(&self) -> &str {
+        &self.use_case_id
+    }
+
+    /// The body as received.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as received.
+    #[must_use]
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+}
