@@ -37,7 +37,7 @@ impl Backoff {
         let max = self.max.max(SHORTEST);
         // `f64::max` also turns NaN into the bound.
         let multiplier = self.multiplier.max(1.0);
-        let policy = ExponentialBackoff {
+        let mut policy = ExponentialBackoff {
             current_interval: self.interval(n, multiplier, max),
             randomization_factor: self.jitter.clamp(0.0, 1.0).max(0.0),
             multiplier,
@@ -47,7 +47,7 @@ impl Backoff {
             ..ExponentialBackoff::default()
         };
         // A policy without an end always has a next wait.
-        let wait = { policy }.next_backoff().unwrap_or(max);
+        let wait = policy.next_backoff().unwrap_or(max);
         let whole_ms = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         whole_ms.clamp(SHORTEST, max)
     }

@@ -18,11 +18,10 @@ pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 #[derive(Debug)]
 pub(super) enum Found<'de> {
     Null,
-    Boolean,
-    Number,
     Text(Cow<'de, str>),
     Array,
-    Object,
+    /// What no field may hold, by the name of its type.
+    Other(&'static str),
 }
 
 /// The type, never the value, which may be confidential.
@@ -30,11 +29,9 @@ impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
-            Self::Boolean => "a boolean",
-            Self::Number => "a number",
             Self::Text(_) => "a string",
             Self::Array => "an array",
-            Self::Object => "an object",
+            Self::Other(kind) => kind,
         })
     }
 }
@@ -68,19 +65,19 @@ impl<'de, F: FnMut(usize, &Found<'_>)> Visitor<'de> for Each<F> {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
-        Ok(Found::Boolean)
+        Ok(Found::Other("a boolean"))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
-        Ok(Found::Number)
+        Ok(Found::Other("a number"))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
-        Ok(Found::Number)
+        Ok(Found::Other("a number"))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
-        Ok(Found::Number)
+        Ok(Found::Other("a number"))
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
@@ -102,6 +99,6 @@ impl<'de, F: FnMut(usize, &Found<'_>)> Visitor<'de> for Each<F> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, Found<'de>>()?.is_some() {}
-        Ok(Found::Object)
+        Ok(Found::Other("an object"))
     }
 }

@@ -13,6 +13,8 @@ mod found;
 mod parse;
 mod problems;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 pub use body::{body_sha1, body_to_send};

@@ -10,7 +10,6 @@ use std::fmt;
 use std::mem;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::error::Category;
 use url::Url;
 
 use super::fields::{self, FIELDS, Rule};
@@ -55,7 +54,7 @@ pub(super) fn read(body: &[u8], unknown: UnknownFields) -> Draft<'_> {
     }
     match draft.read_object(body) {
         Ok(()) => draft.note_missing(),
-        Err(error) => draft.note_broken(body, &error),
+        Err(error) => draft.note_broken(body, error),
     }
     draft
 }
@@ -94,7 +93,9 @@ impl<'de> Draft<'de> {
             Rule::UserId => self.take_user_id(name, map.next_value()?),
             Rule::Text => match map.next_value()? {
                 Found::Null | Found::Text(_) => {}
-                found => self.problems.add(name, not("a string", &found)),
+                found @ (Found::Array | Found::Other(_)) => {
+                    self.problems.add(name, not("a string", &found));
+                }
             },
             Rule::Texts | Rule::Urls => {
                 let problems = &mut self.problems;
@@ -103,7 +104,9 @@ impl<'de> Draft<'de> {
                 };
                 match map.next_value_seed(Each(check))? {
                     Found::Null | Found::Array => {}
-                    found => self.problems.add(name, not("an array of strings", &found)),
+                    found @ (Found::Text(_) | Found::Other(_)) => {
+                        self.problems.add(name, not("an array of strings", &found));
+                    }
                 }
             }
         }
@@ -131,7 +134,9 @@ impl<'de> Draft<'de> {
             Found::Text(text) if text.is_empty() => self.problems.add(name, "must not be empty"),
             Found::Text(text) => return Some(text),
             Found::Null => self.problems.add(name, "missing"),
-            found => self.problems.add(name, not("a string", &found)),
+            found @ (Found::Array | Found::Other(_)) => {
+                self.problems.add(name, not("a string", &found));
+            }
         }
         None
     }
@@ -155,15 +160,17 @@ impl<'de> Draft<'de> {
         }
     }
 
-    fn note_broken(&mut self, body: &[u8], error: &serde_json::Error) {
-        // The body itself is the only thing whose type is insisted on while reading.
-        if error.classify() == Category::Data
-            && let Ok(found) = serde_json::from_slice::<Found<'_>>(body)
-        {
-            self.problems.add(BODY, not("a JSON object", &found));
+    fn note_broken(&mut self, body: &[u8], error: serde_json::Error) {
+        let error = if error.is_data() {
+            // The body is not an object. The error itself would quote what it is instead.
+            match serde_json::from_slice::<Found<'_>>(body) {
+                Ok(found) => return self.problems.add(BODY, not("a JSON object", &found)),
+                Err(error) => error,
+            }
         } else {
-            self.problems.add(BODY, format_args!("not JSON: {error}"));
-        }
+            error
+        };
+        self.problems.add(BODY, format_args!("not JSON: {error}"));
     }
 }
 
@@ -193,7 +200,9 @@ fn note_item(problems: &mut Problems, field: fmt::Arguments<'_>, rule: Rule, ite
             }
         }
         Found::Text(_) => {}
-        found => problems.add(field, not("a string", found)),
+        Found::Null | Found::Array | Found::Other(_) => {
+            problems.add(field, not("a string", item));
+        }
     }
 }
 
