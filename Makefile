@@ -2,19 +2,21 @@
 # Redis or Valkey server (tests/redis-server says where one comes from).
 
 CARGO ?= cargo
-CARGO_DENY_VERSION = 0.20.2
+# Where `make tools` puts what `make check` needs.
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 # Where Redis comes from; whatever fails here fails the target.
 with_redis = REELQ_REDIS_SERVER="$$(tests/redis-server)" || exit 1; export REELQ_REDIS_SERVER;
 
-.PHONY: help demo test check deny
+.PHONY: help demo test check deny tools
 
 help:
 	@echo "make demo    Redis, a stand-in for the API, workers and jobs, for less than a minute"
 	@echo "make test    all tests"
 	@echo "make check   formatting, lints, documentation, licences of the dependencies"
+	@echo "make tools   cargo-deny, for make check, under target/"
 
-# The dev profile: it is built in a third of the time, and the tests use the same build.
+# The dev profile: there is no link-time optimisation to wait for, and the tests use the same build.
 demo:
 	@$(with_redis) $(CARGO) run --locked -- demo
 
@@ -28,8 +30,10 @@ check: deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --no-default-features --lib
 
-# Advisories need a database from the network: `cargo deny --config .config/deny.toml check` looks at them too.
+# Advisories need a database from the network; .config/deny.toml says how to look at them too.
 deny:
-	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --debug" \
-	    "--locked cargo-deny --version $(CARGO_DENY_VERSION)" >&2; exit 1; }
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: make tools" >&2; exit 1; }
 	$(CARGO) deny --locked --config .config/deny.toml check bans licenses sources
+
+tools:
+	$(CARGO) install --debug --locked --quiet cargo-deny --version 0.20.2 --root target/tools
