@@ -59,7 +59,7 @@ impl Stage for PollStage {
     }
 
     async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
-        telemetry::poll_lateness(job.late_by.as_secs_f64());
+        telemetry::poll_lateness(job.late_by);
         let transaction = &job.whilter_request_id;
         let outcome = self.client.status(&job.id, transaction, self.deliverable, until).await;
         self.strangers.note(&job.id, &outcome);
@@ -72,7 +72,7 @@ impl Stage for PollStage {
 
     fn decide(&self, job: &PollClaim, outcome: StatusOutcome, took: Duration) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
-            telemetry::accept_to_url((job.age + took).as_secs_f64());
+            telemetry::accept_to_url(job.age + took);
         }
         self.policy.decide(job, outcome, took, self.strangers.are_many())
     }

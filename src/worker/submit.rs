@@ -111,6 +111,9 @@ impl SubmitPolicy {
                 self.requeue(job, &detail, spends_attempt, retry_after.unwrap_or_default())
             }
             SubmitOutcome::Refused { detail } => self.requeue(job, &detail, false, Duration::ZERO),
+            SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
+                Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
+            }
             // An earlier POST of this job was never answered: most likely the API has it, and
             // finds fault with the repetition. Failing it would lose a video that is paid.
             SubmitOutcome::Rejected(fault)
@@ -118,7 +121,9 @@ impl SubmitPolicy {
             {
                 Move::Unconfirm { event: event("held", &fault.detail), hold: true }
             }
-            SubmitOutcome::Rejected(fault) => Move::Finish { end: End::Failed(fault), source: "" },
+            SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
+                Move::Finish { end: End::Failed(fault), source: "" }
+            }
             SubmitOutcome::Unknown { detail } => {
                 Move::Unconfirm { event: event("unconfirmed", &detail), hold: false }
             }
