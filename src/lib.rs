@@ -1,4 +1,56 @@
 //! reelq: a durable job queue and worker for the Whilter.AI Realtime Media API.
+//!
+//! Streams in, streams out. A producer puts a request on the inbox stream; a worker *admits* it
+//! (record, body and place in one script), *claims* it (a lease), makes one HTTP call, and one
+//! script records the outcome and moves the job. The last script also writes the result entry.
+//! Between two calls a job is a record and one member of a sorted set: no task, no timer.
+//!
+//! # Map
+//!
+//! Arrows point down only:
+//!
+//! ```text
+//! cli                     commands: parse, call the library, print
+//!   gateway  sandbox      health and metrics over HTTP; a stand-in for the remote API
+//!     worker              intake, claim loops, settler, pulse, sweeper; apalis is named here only
+//!       whilter  queue    the API's client; the queue on Redis and its scripts
+//!         job             pure rules: request, life cycle, outcomes, backoff
+//! config  telemetry       settings in, logs and metrics out
+//! ```
+//!
+//! # Invariants
+//!
+//! - A live job is in exactly one of `submit`, `unconfirmed`, `poll`, `leases`; an ended one in
+//!   none of them, with one result per revision.
+//! - One script per transition: checks first, then writes; additions before removals; every
+//!   script may run twice.
+//! - Each claim raises a number: a late failure under an old claim is refused, a late success is
+//!   taken, because it is true whoever brings it.
+//! - What is claimed is begun: nobody holds future work in memory.
+//! - Time is Redis's. Only ended records expire.
+//! - Absent on purpose: heartbeats per job (one bounded call per lease needs none), a retry layer
+//!   that sleeps in a worker slot, limits per process.
+//!
+//! # A job that succeeds
+//!
+//! 1. `worker/intake.rs` reads the entry; `queue/lua/admit.lua` makes the record and, as there is a
+//!    free permit, a lease: state `submitting`.
+//! 2. The submit lane POSTs; `accept.lua` records the API's id: state `polling`, due in a second.
+//! 3. The poll loop claims it when it is due (`claim_poll.lua`); the GET brings the URL; `finish.lua`
+//!    ends the record and writes the result, in one step.
+//!
+//! # A job that is retried
+//!
+//! 1. The POST is answered with 500: `worker/submit.rs` decides on a wait from the number of
+//!    retries, `requeue.lua` puts the job back into `submit` with that due time.
+//! 2. The submit loop's alarm rings; `claim_submit.lua` takes it into whichever worker is free.
+//!
+//! # A job whose worker dies
+//!
+//! 1. The worker's beat stops; after four seconds another worker's pulse calls it silent.
+//! 2. `worker/sweeper.rs` runs `reclaim.lua`: a job being polled is due again at once; a job being
+//!    submitted is `unconfirmed`, since its POST may have been sent.
+//! 3. After the grace it is sent again under the same id, at most as often as configured.
 
 pub mod job;
 pub mod queue;
@@ -19,3 +71,11 @@ pub mod sandbox;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+
+pub use job::{EntryFields, JobId, QueueName, Request};
+pub use queue::Queue;
+
+/// The README's Rust blocks compile as tests of the crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

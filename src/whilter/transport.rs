@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Body, Given, retry_after};
 use crate::config::Api;
+use crate::telemetry;
 
 /// A pool of connections and the bounds of what goes through it.
 pub(super) struct Transport {
@@ -83,7 +84,7 @@ impl Transport {
     ) -> Answer {
         let began = Instant::now();
         let answer = self.send(outgoing, until).await;
-        note_call(endpoint, label(&answer), began.elapsed().as_secs_f64());
+        telemetry::api_request(endpoint, label(&answer), began.elapsed().as_secs_f64());
         answer
     }
 
@@ -232,9 +233,6 @@ fn label(answer: &Answer) -> &'static str {
         },
     }
 }
-
-/// Counts a call for the metrics.
-fn note_call(_endpoint: &'static str, _outcome: &'static str, _seconds: f64) {}
 
 #[cfg(test)]
 mod tests {

@@ -152,21 +152,3 @@ async fn a_stopped_worker_leaves_nothing_in_its_hands() {
     assert_eq!(other.stop().await, Some(0));
     assert!((0..40).all(|number| site.sandbox.posts_of(&format!("job-{number}")) == 1));
 }
-
-/// The grace ends before the call does: the POST is marked, not forgotten.
-#[tokio::test]
-async fn a_post_that_outlasts_the_stop_is_unconfirmed() {
-    let mut options = faultless();
-    options.latency = Duration::from_secs(30);
-    let site = Site::new(options)
-        .await
-        .with("REELQ_API__REQUEST_TIMEOUT", "1s")
-        .with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "30s")
-        .with("REELQ_WORKER__SHUTDOWN_GRACE", "6s");
-    let (worker, name) = started(&site).await;
-    site.xadd(&body("job")).await;
-    until("its POST", SOON, async || count(&held_by(&site, &name).await, "submitting") == 1).await;
-    assert_eq!(worker.stop().await, Some(0));
-    let record = site.queue.queue.record(&id("job")).await.unwrap().unwrap();
-    assert_eq!(record.state(), "unconfirmed");
-}

@@ -63,7 +63,13 @@ async fn one_id_five_times_with_three_workers_is_one_post_and_one_result() {
     })
     .await;
     let body = body("same");
-    tokio::join!(site.xadd(&body), site.xadd(&body), site.xadd(&body), site.xadd(&body), site.xadd(&body));
+    tokio::join!(
+        site.xadd(&body),
+        site.xadd(&body),
+        site.xadd(&body),
+        site.xadd(&body),
+        site.xadd(&body)
+    );
     site.xadd(&body.replace("ann", "bob")).await;
     site.results_reach(1, SOON).await;
     until("the others to be recognised", SOON, async || {
@@ -123,12 +129,16 @@ async fn a_worker_survives_what_redis_forgets() {
     let _: i64 = site.queue.command(&["XGROUP", "DESTROY", "reelq:{video}:jobs", "workers"]).await;
     site.xadd(&body("without scripts and group")).await;
     site.xadd(&body("without-scripts-and-group")).await;
-    until("the next result", SOON, async || site.sandbox.posts_of("without-scripts-and-group") == 1)
-        .await;
-    let killed: u64 = site.queue.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    until("the next result", SOON, async || {
+        site.sandbox.posts_of("without-scripts-and-group") == 1
+    })
+    .await;
+    let killed: u64 =
+        site.queue.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     assert!(killed > 0);
     site.xadd(&body("without-connections")).await;
-    until("the last result", SOON, async || site.sandbox.posts_of("without-connections") == 1).await;
+    until("the last result", SOON, async || site.sandbox.posts_of("without-connections") == 1)
+        .await;
     site.results_reach(4, SOON).await;
     assert_eq!(worker.stop().await, Some(0));
 }
@@ -137,9 +147,13 @@ async fn a_worker_survives_what_redis_forgets() {
 #[tokio::test]
 async fn fifty_thousand_polls_due_at_one_moment_drain_without_a_pause() {
     const POLLS: usize = 50_000;
-    let site = Site::new(faultless()).await.with("REELQ_POLL__FIRST", "30s").with("REELQ_LOG__FILTER", "warn");
+    let site = Site::new(faultless())
+        .await
+        .with("REELQ_POLL__FIRST", "30s")
+        .with("REELQ_LOG__FILTER", "warn");
     let worker = site.worker();
-    let jobs: Vec<_> = (0..POLLS).map(|number| super::support::job(&format!("j{number}"))).collect();
+    let jobs: Vec<_> =
+        (0..POLLS).map(|number| super::support::job(&format!("j{number}"))).collect();
     site.queue.queue.enqueue_many(&jobs).await.unwrap();
     until("every job to be accepted", Duration::from_secs(120), async || {
         site.counter("submitted").await == POLLS as u64
@@ -150,11 +164,14 @@ async fn fifty_thousand_polls_due_at_one_moment_drain_without_a_pause() {
     let due_now = "local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
         for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], 1, id) end
         return redis.call('PUBLISH', ARGV[1], 'poll')";
-    let _: u64 =
-        site.queue.command(&["EVAL", due_now, "1", "reelq:{video}:poll", "reelq:{video}:wake"]).await;
+    let _: u64 = site
+        .queue
+        .command(&["EVAL", due_now, "1", "reelq:{video}:poll", "reelq:{video}:wake"])
+        .await;
     let mut seen = 0;
     while seen < POLLS {
-        until("the drain to go on", Duration::from_secs(2), async || site.results().await > seen).await;
+        until("the drain to go on", Duration::from_secs(2), async || site.results().await > seen)
+            .await;
         seen = site.results().await;
     }
     assert_eq!(worker.stop().await, Some(0));

@@ -7,7 +7,11 @@
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `snippets`: the Python and Node examples of the README.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
+mod bad_input;
+mod crashes;
+mod lives;
 mod support;
 
 mod scripts;

@@ -5,8 +5,6 @@
 //! `REELQ_PYTHON` names an interpreter that has the package redis, `REELQ_NODE` a folder whose
 //! node_modules have it. Where a name is not set, its test says so and passes.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

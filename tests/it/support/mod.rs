@@ -1,6 +1,7 @@
 //! What the tests share: a private Redis, a queue on it, a dump of its key space.
 
 pub(crate) mod dump;
+pub(crate) mod processes;
 
 use reelq::cli::private_redis::PrivateRedis;
 use reelq::job::{EntryFields, JobId, QueueName, Request};
