@@ -1,0 +1,250 @@
+//! The documented endpoints (docs/contract.md, section 1), from a call that has arrived to the
+//! answer it gets.
+//!
+//! A call takes effect here and at once; the server lets its latency pass afterwards. A caller
+//! that dies meanwhile has been heard all the same, as with the real API.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use hyper::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use url::form_urlencoded;
+
+use super::answer::{Answer, Reply};
+use super::faults::Fault;
+use super::ledger::Progress;
+use super::options::Mode;
+use super::push::Push;
+use super::state::{Shared, State};
+use super::stats::Endpoint;
+use super::submission::Submission;
+
+/// What a call asks for.
+enum Call<'a> {
+    Token { query: &'a str },
+    Submit(Result<Submission, Reply>),
+    Status { id: Cow<'a, str> },
+    WrongMethod { allowed: &'static str },
+    Unknown,
+}
+
+/// Answers one call; `None` is a body that was too large. The answer is due after the time given.
+pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> (Answer, Duration) {
+    let call = Call::read(head, body);
+    let endpoint = call.endpoint();
+    let mut state = shared.lock();
+    if let (Call::Submit(Ok(submission)), Some(body)) = (&call, body) {
+        state.ledger.post(&submission.client_request_id, body);
+    }
+    let answer = match state.options.mode {
+        Mode::Normal => state.serve(call, &head.headers, Instant::now()),
+        Mode::Refuse => Answer::Reply(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
+        Mode::Down => Answer::Reply(server_error()),
+    };
+    state.calls.count(endpoint, &answer);
+    (answer, state.options.latency)
+}
+
+impl<'a> Call<'a> {
+    fn read(head: &'a Parts, body: Option<&[u8]>) -> Self {
+        let path = head.uri.path();
+        let transaction = path.strip_prefix("/status/").and_then(segment);
+        match (path, transaction, &head.method) {
+            ("/getToken", _, &Method::GET) => {
+                Self::Token { query: head.uri.query().unwrap_or_default() }
+            }
+            ("/video/demo", _, &Method::POST) => Self::Submit(Submission::parse(body)),
+            (_, Some(id), &Method::GET) => Self::Status { id },
+            ("/getToken", _, _) | (_, Some(_), _) => Self::WrongMethod { allowed: "GET" },
+            ("/video/demo", _, _) => Self::WrongMethod { allowed: "POST" },
+            _ => Self::Unknown,
+        }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Token { .. } => Endpoint::Token,
+            Self::Submit(_) => Endpoint::Submit,
+            Self::Status { .. } => Endpoint::Status,
+            Self::WrongMethod { .. } | Self::Unknown => Endpoint::Other,
+        }
+    }
+}
+
+impl State {
+    fn serve(&mut self, call: Call<'_>, headers: &HeaderMap, now: Instant) -> Answer {
+        match call {
+            Call::Token { query } => Answer::Reply(self.token(query, now)),
+            Call::Submit(submission) => self.submit(submission, headers, now),
+            Call::Status { id } => self.status(&id, headers, now),
+            Call::WrongMethod { allowed } => Answer::Reply(Reply::wrong_method(allowed)),
+            Call::Unknown => Answer::Reply(Reply::not_found()),
+        }
+    }
+
+    fn token(&mut self, query: &str, now: Instant) -> Reply {
+        #[derive(Serialize)]
+        struct Token {
+            access_token: String,
+            expires_in: u64,
+            token_type: &'static str,
+        }
+        let parameter = |name| {
+            form_urlencoded::parse(query.as_bytes()).find(|(it, _)| it == name).map(|(_, it)| it)
+        };
+        let (Some(id), Some(secret)) = (parameter("clientId"), parameter("clientSecret")) else {
+            let message = "Bad request, check the input: clientId and clientSecret are required";
+            return Reply::error(StatusCode::BAD_REQUEST, message);
+        };
+        if id != self.options.client_id || secret != self.options.client_secret {
+            return unauthorized("wrong clientId or clientSecret");
+        }
+        let token = Token {
+            access_token: self.issue_token(now),
+            expires_in: self.options.token_ttl.as_secs(),
+            token_type: "Bearer",
+        };
+        Reply::json(StatusCode::OK, &token)
+    }
+
+    fn submit(
+        &mut self,
+        submission: Result<Submission, Reply>,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> Answer {
+        if let Err(refusal) = self.admit(headers, now) {
+            return Answer::Reply(refusal);
+        }
+        match self.chance.submit.roll(self.options.drop_rate, self.options.error_rate) {
+            Fault::LostBefore => Answer::Lost,
+            Fault::Error => Answer::Reply(server_error()),
+            Fault::LostAfter => {
+                if let Ok(submission) = submission {
+                    self.accept(submission, now);
+                }
+                Answer::Lost
+            }
+            Fault::None => Answer::Reply(match submission {
+                Ok(submission) => self.accept(submission, now),
+                Err(refusal) => refusal,
+            }),
+        }
+    }
+
+    /// Accepts a submit. Nothing is documented about idempotency: twice the same is two videos.
+    fn accept(&mut self, submission: Submission, now: Instant) -> Reply {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Accepted<'a> {
+            status: &'static str,
+            message: &'static str,
+            client_request_id: &'a str,
+            whilter_request_id: &'a str,
+        }
+        let client_request_id = submission.client_request_id;
+        let fails = self.chance.fails(&client_request_id, self.options.fail_rate);
+        let whilter_request_id = self.ledger.accept(&client_request_id, fails, now);
+        let reply = Reply::json(
+            StatusCode::OK,
+            &Accepted {
+                status: "SUCCESS",
+                message: "Request accepted",
+                client_request_id: &client_request_id,
+                whilter_request_id: &whilter_request_id,
+            },
+        );
+        if let Some(webhook) = self.options.webhook.clone().filter(|_| !fails) {
+            let push = Push {
+                webhook,
+                accepted_at: now,
+                client_request_id,
+                user_id: submission.user_id,
+                video_url: video_url(&whilter_request_id),
+            };
+            // It fails only while the sandbox ends, and with it everything it would push.
+            let _ = self.pushes.send(push);
+        }
+        reply
+    }
+
+    fn status(&mut self, id: &str, headers: &HeaderMap, now: Instant) -> Answer {
+        if let Err(refusal) = self.admit(headers, now) {
+            return Answer::Reply(refusal);
+        }
+        match self.chance.status.roll(self.options.drop_rate, self.options.status_error_rate) {
+            Fault::LostBefore | Fault::LostAfter => Answer::Lost,
+            Fault::Error => Answer::Reply(server_error()),
+            Fault::None => Answer::Reply(self.progress(id, now)),
+        }
+    }
+
+    fn progress(&self, id: &str, now: Instant) -> Reply {
+        #[derive(Default, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Status {
+            status: &'static str,
+            message: Option<&'static str>,
+            video_url: Option<String>,
+            image_url: Option<String>,
+        }
+        let success = Status { status: "SUCCESS", ..Status::default() };
+        let status = match self.ledger.progress(id, self.options.ready_after, now) {
+            None => return Reply::error(StatusCode::NOT_FOUND, "Transaction not found"),
+            Some(Progress::Waiting) => success,
+            Some(Progress::Ready) => Status {
+                video_url: Some(video_url(id)),
+                image_url: Some(format!("https://cdn.sandbox.example/videos/{id}.jpg")),
+                ..success
+            },
+            Some(Progress::Failed) => {
+                Status { status: "FAILED", message: Some("generation failed"), ..Status::default() }
+            }
+        };
+        Reply::json(StatusCode::OK, &status)
+    }
+
+    /// Lets a submit or a status check in; the error is the answer to give.
+    fn admit(&mut self, headers: &HeaderMap, now: Instant) -> Result<(), Reply> {
+        let limit = self.options.limit.filter(|limit| *limit > 0.0);
+        if limit.is_some_and(|limit| !self.bucket.take(limit, now)) {
+            let reply = Reply::error(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+            return Err(reply.with(RETRY_AFTER, "1"));
+        }
+        let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
+        if key != Some(self.options.api_key.as_str()) {
+            return Err(unauthorized("x-api-key is missing or wrong"));
+        }
+        let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
+        if !token.is_some_and(|token| self.knows_token(token, now)) {
+            return Err(unauthorized("the bearer token is missing, unknown or expired"));
+        }
+        Ok(())
+    }
+}
+
+/// One path segment, percent-decoded; `None`: it is empty, several, or no text.
+fn segment(text: &str) -> Option<Cow<'_, str>> {
+    if text.is_empty() || text.contains('/') {
+        return None;
+    }
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+fn video_url(whilter_request_id: &str) -> String {
+    format!("https://cdn.sandbox.example/videos/{whilter_request_id}.mp4")
+}
+
+fn server_error() -> Reply {
+    let message = "Server error, retry after some time";
+    Reply::error(StatusCode::INTERNAL_SERVER_ERROR, message)
+}
+
+fn unauthorized(why: &str) -> Reply {
+    Reply::error(StatusCode::UNAUTHORIZED, &format!("Unauthorized: {why}"))
+}

@@ -1,0 +1,167 @@
+//! What was posted and accepted: what a test holds the bill against.
+//!
+//! A request is small here (its id, two counts, perhaps its body), a video is 24 bytes: a million
+//! of each is fine.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Bodies are kept up to this total; tests look at few, load tests at none.
+const KEPT_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Every request and every video.
+pub(super) struct Ledger {
+    /// Begins every whilter-request-id, so that those of another run are unknown to this one.
+    run: u64,
+    requests: HashMap<Box<str>, Posted>,
+    /// A video's place is the number in its whilter-request-id.
+    videos: Vec<Video>,
+    body_bytes: usize,
+    posts: u64,
+    max_posts_per_id: u64,
+    accepted_ids: u64,
+}
+
+/// What is known of one client-request-id.
+#[derive(Default)]
+pub(super) struct Posted {
+    pub(super) posts: u64,
+    pub(super) accepted: u64,
+    pub(super) body: Option<Box<[u8]>>,
+}
+
+/// One accepted submit.
+#[derive(Clone, Copy)]
+struct Video {
+    accepted_at: Instant,
+    fails: bool,
+}
+
+/// How far a video is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Waiting,
+    Ready,
+    Failed,
+}
+
+/// The ledger's sums.
+pub(super) struct Totals {
+    pub(super) posts: u64,
+    pub(super) max_posts_per_id: u64,
+    pub(super) accepted: u64,
+    pub(super) accepted_ids: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(run: u64) -> Self {
+        Self {
+            run,
+            requests: HashMap::new(),
+            videos: Vec::new(),
+            body_bytes: 0,
+            posts: 0,
+            max_posts_per_id: 0,
+            accepted_ids: 0,
+        }
+    }
+
+    /// A valid submit has arrived, whatever becomes of it.
+    pub(super) fn post(&mut self, client_request_id: &str, body: &[u8]) {
+        let posted = self.requests.entry(client_request_id.into()).or_default();
+        self.posts += 1;
+        posted.posts += 1;
+        self.max_posts_per_id = self.max_posts_per_id.max(posted.posts);
+        self.body_bytes -= posted.body.take().map_or(0, |body| body.len());
+        if self.body_bytes + body.len() <= KEPT_BODY_BYTES {
+            self.body_bytes += body.len();
+            posted.body = Some(body.into());
+        }
+    }
+
+    /// Accepts a submit, also one that was accepted before; returns its new whilter-request-id.
+    pub(super) fn accept(&mut self, client_request_id: &str, fails: bool, now: Instant) -> String {
+        let posted = self.requests.entry(client_request_id.into()).or_default();
+        self.accepted_ids += u64::from(posted.accepted == 0);
+        posted.accepted += 1;
+        self.videos.push(Video { accepted_at: now, fails });
+        self.whilter_request_id(self.videos.len() - 1)
+    }
+
+    /// How far a video is; `None`: there is none of this id.
+    pub(super) fn progress(
+        &self,
+        whilter_request_id: &str,
+        ready_after: Duration,
+        now: Instant,
+    ) -> Option<Progress> {
+        let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
+        let video = self.videos.get(place)?;
+        // A number has many spellings, an id has one.
+        if self.whilter_request_id(place) != whilter_request_id {
+            return None;
+        }
+        let ready = now.saturating_duration_since(video.accepted_at) >= ready_after;
+        Some(match (ready, video.fails) {
+            (false, _) => Progress::Waiting,
+            (true, false) => Progress::Ready,
+            (true, true) => Progress::Failed,
+        })
+    }
+
+    pub(super) fn posted(&self, client_request_id: &str) -> Option<&Posted> {
+        self.requests.get(client_request_id)
+    }
+
+    pub(super) fn requests(&self) -> impl Iterator<Item = (&str, &Posted)> {
+        self.requests.iter().map(|(id, posted)| (&**id, posted))
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        Totals {
+            posts: self.posts,
+            max_posts_per_id: self.max_posts_per_id,
+            accepted: u64::try_from(self.videos.len()).unwrap_or(u64::MAX),
+            accepted_ids: self.accepted_ids,
+        }
+    }
+
+    fn whilter_request_id(&self, place: usize) -> String {
+        format!("sandbox-{:x}-{place}", self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_videos_are_found_by_their_ids_and_by_no_other_spelling() {
+        let mut ledger = Ledger::new(0xa7);
+        let now = Instant::now();
+        for number in 0..1_000_000 {
+            ledger.accept(&format!("job-{number}"), number == 7, now);
+        }
+        let progress = |id: &str| ledger.progress(id, Duration::ZERO, now);
+        assert_eq!(progress("sandbox-a7-0"), Some(Progress::Ready));
+        assert_eq!(progress("sandbox-a7-7"), Some(Progress::Failed));
+        assert_eq!(progress("sandbox-a7-999999"), Some(Progress::Ready));
+        for unknown in ["sandbox-a7-1000000", "sandbox-a7-+1", "sandbox-a7-01", "sandbox-a8-1", "1"]
+        {
+            assert_eq!(progress(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_kept_up_to_a_limit_and_the_last_one_counts() {
+        let mut ledger = Ledger::new(1);
+        let large = vec![b'x'; KEPT_BODY_BYTES];
+        ledger.post("one", b"first");
+        ledger.post("one", b"second");
+        assert_eq!(ledger.posted("one").unwrap().body.as_deref(), Some(&b"second"[..]));
+        ledger.post("two", &large);
+        assert!(ledger.posted("two").unwrap().body.is_none(), "it does not fit");
+        ledger.post("one", &large);
+        assert!(ledger.posted("one").unwrap().body.is_some(), "it fits once the old one is gone");
+    }
+}

@@ -1,0 +1,125 @@
+//! What all connections share: one short lock around everything that changes.
+//!
+//! `server` and `control` take it once a call, and nobody awaits while holding it. Tokens live here;
+//! what was accepted is the ledger's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::faults::{Bucket, Chance};
+use super::ledger::Ledger;
+use super::options::Options;
+use super::push::Push;
+use super::stats::{Calls, Stats};
+
+/// What all connections share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    in_hand: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// What changes.
+pub(super) struct State {
+    pub(super) options: Options,
+    pub(super) chance: Chance,
+    pub(super) bucket: Bucket,
+    pub(super) ledger: Ledger,
+    pub(super) calls: Calls,
+    pub(super) pushes: mpsc::UnboundedSender<Push>,
+    ready_after: watch::Sender<Duration>,
+    /// When each token was issued.
+    tokens: HashMap<String, Instant>,
+}
+
+/// One call in hand, as long as it lives.
+pub(super) struct InHand<'a>(&'a Shared);
+
+impl Shared {
+    pub(super) fn new(options: Options, pushes: mpsc::UnboundedSender<Push>) -> Self {
+        // A random one is short, so that it can be typed again.
+        let seed = options.seed.unwrap_or_else(|| fastrand::u32(..).into());
+        let state = State {
+            chance: Chance::new(seed),
+            bucket: Bucket::full(Instant::now()),
+            ledger: Ledger::new(seed),
+            calls: Calls::default(),
+            pushes,
+            ready_after: watch::Sender::new(options.ready_after),
+            tokens: HashMap::new(),
+            options,
+        };
+        Self { state: Mutex::new(state), in_hand: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Counts and options are whole between any two statements: a panic elsewhere spoils none.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call as in hand until the result is dropped.
+    pub(super) fn enter(&self) -> InHand<'_> {
+        let in_hand = self.in_hand.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(in_hand, Ordering::Relaxed);
+        InHand(self)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.lock();
+        let totals = state.ledger.totals();
+        Stats {
+            seed: state.chance.seed,
+            calls: state.calls.by_endpoint(),
+            posts: totals.posts,
+            max_posts_per_id: totals.max_posts_per_id,
+            accepted: totals.accepted,
+            accepted_ids: totals.accepted_ids,
+            duplicates: totals.accepted - totals.accepted_ids,
+            peak_concurrency: self.peak.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.in_hand.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Changes options; pushes that wait follow a changed `ready_after`.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options);
+        self.ready_after.send_replace(self.options.ready_after);
+    }
+
+    /// Follows `ready_after` as it changes.
+    pub(super) fn watch_ready_after(&self) -> watch::Receiver<Duration> {
+        self.ready_after.subscribe()
+    }
+
+    pub(super) fn issue_token(&mut self, now: Instant) -> String {
+        if self.options.single_token {
+            self.tokens.clear();
+        }
+        let ttl = self.options.token_ttl;
+        self.tokens.retain(|_, issued_at| lives(*issued_at, ttl, now));
+        let token = self.chance.token();
+        self.tokens.insert(token.clone(), now);
+        token
+    }
+
+    /// Whether a token was issued here, has not been revoked and is still alive.
+    pub(super) fn knows_token(&self, token: &str, now: Instant) -> bool {
+        let issued_at = self.tokens.get(token);
+        issued_at.is_some_and(|issued_at| lives(*issued_at, self.options.token_ttl, now))
+    }
+}
+
+fn lives(issued_at: Instant, ttl: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(issued_at) < ttl
+}

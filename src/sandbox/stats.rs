@@ -1,0 +1,86 @@
+//! What the sandbox counted: `GET /sandbox/stats`, and the same for tests in this process.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::answer::Answer;
+
+/// What a call was made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Endpoint {
+    /// `GET /getToken`
+    Token,
+    /// `POST /video/demo`
+    Submit,
+    /// `GET /status/<id>`
+    Status,
+    /// Any other path or method.
+    Other,
+    /// Our own calls to the webhook.
+    Push,
+}
+
+/// What was counted since the start.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stats {
+    /// The seed of the faults, chosen or random.
+    pub seed: u64,
+    /// Calls by endpoint and code; `no-answer`: the connection was closed instead.
+    pub calls: BTreeMap<Endpoint, BTreeMap<String, u64>>,
+    /// Submits that arrived with a valid body, whatever the answer.
+    pub posts: u64,
+    /// The most of these for one client-request-id.
+    pub max_posts_per_id: u64,
+    /// Accepted submits: what would have been billed.
+    pub accepted: u64,
+    /// Distinct client-request-ids among the accepted submits.
+    pub accepted_ids: u64,
+    /// Submits that were accepted although their client-request-id had been before.
+    pub duplicates: u64,
+    /// The most calls in hand at one time.
+    pub peak_concurrency: usize,
+}
+
+impl Stats {
+    /// Calls to the token endpoint, whatever the answer.
+    #[must_use]
+    pub fn token_calls(&self) -> u64 {
+        self.calls.get(&Endpoint::Token).map_or(0, |answers| answers.values().sum())
+    }
+
+    /// Calls to an endpoint that got this answer: a code, or `no-answer`.
+    #[must_use]
+    pub fn answered(&self, endpoint: Endpoint, answer: &str) -> u64 {
+        self.calls.get(&endpoint).and_then(|answers| answers.get(answer)).copied().unwrap_or(0)
+    }
+}
+
+/// Calls by endpoint and code; `None`: no answer.
+#[derive(Default)]
+pub(super) struct Calls(BTreeMap<(Endpoint, Option<u16>), u64>);
+
+impl Calls {
+    pub(super) fn count(&mut self, endpoint: Endpoint, answer: &Answer) {
+        let code = match answer {
+            Answer::Reply(reply) => Some(reply.status.as_u16()),
+            Answer::Lost => None,
+        };
+        self.count_code(endpoint, code);
+    }
+
+    pub(super) fn count_code(&mut self, endpoint: Endpoint, code: Option<u16>) {
+        *self.0.entry((endpoint, code)).or_default() += 1;
+    }
+
+    pub(super) fn by_endpoint(&self) -> BTreeMap<Endpoint, BTreeMap<String, u64>> {
+        let mut calls: BTreeMap<Endpoint, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((endpoint, code), count) in &self.0 {
+            let answer = code.map_or("no-answer".to_owned(), |code| code.to_string());
+            calls.entry(*endpoint).or_default().insert(answer, *count);
+        }
+        calls
+    }
+}
