@@ -132,7 +132,8 @@ impl Scene {
             if !killed && submitted >= KILL_AT {
                 killed = true;
                 self.workers[0].kill().await?;
-                progress.suspend(|| println!("Killed one worker; {submitted} jobs accepted so far."));
+                progress
+                    .suspend(|| println!("Killed one worker; {submitted} jobs accepted so far."));
             }
         }
         progress.finish_and_clear();
@@ -145,13 +146,19 @@ impl Scene {
         took: Duration,
     ) -> anyhow::Result<Outcome> {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.set_header(["id", "status", "posts", "polls", "video"]);
         for (id, results) in results {
             for result in results {
                 let field = |name| printable(result.get(name).unwrap_or("-"));
                 let end = if result.status() == "completed" { "video-url" } else { "error" };
-                table.add_row([id.clone(), field("status"), field("posts"), field("polls"), field(end)]);
+                table.add_row([
+                    id.clone(),
+                    field("status"),
+                    field("posts"),
+                    field("polls"),
+                    field(end),
+                ]);
             }
         }
         println!("{table}");

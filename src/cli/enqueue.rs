@@ -139,11 +139,7 @@ fn name(place: Place) -> String {
 }
 
 /// Prints the results of these jobs as they end; says whether all of them completed.
-async fn wait(
-    queue: &Queue,
-    mut awaited: BTreeSet<JobId>,
-    before: String,
-) -> anyhow::Result<bool> {
+async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> anyhow::Result<bool> {
     let progress = bar(awaited.len(), "ended");
     let mut all_completed = true;
     let mut ended = |result: &JobResult| -> anyhow::Result<()> {

@@ -1,3 +1,142 @@
-//! stub
-/// x
+//! The command line: parses, calls the library, prints.
+//!
+//! Results go to standard output (NDJSON for lists and streams), progress and remarks to standard
+//! error. Exit codes: 0; 1 some item failed; 2 usage; 69 Redis or the API unavailable; 78 bad
+//! configuration, all mistakes listed at once (docs/contract.md, section 6).
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod config;
+mod demo;
+mod enqueue;
 pub mod private_redis;
+mod results;
+mod sandbox;
+mod stats;
+mod status;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigErrors, Loaded, Settings};
+use crate::queue::{ConnectOptions, Queue, QueueError};
+
+/// A durable job queue and worker for the Whilter.AI Realtime Media API.
+#[derive(Debug, Parser)]
+#[command(name = "reelq", version, about)]
+pub struct Arguments {
+    /// The configuration file; else REELQ_CONFIG, ./config/reelq.toml, /etc/reelq/reelq.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say more on standard error; twice for every detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take jobs until SIGTERM or SIGINT; serve health and metrics
+    Worker,
+    /// Put requests on the queue: a JSON object, an array, or NDJSON
+    Enqueue(enqueue::Options),
+    /// Show one job's record
+    Status(status::Options),
+    /// Show the whole queue at a glance
+    Stats(stats::Options),
+    /// Read the result stream as NDJSON
+    Results(results::Options),
+    /// Stand in for the remote API, with fault injection
+    Sandbox(sandbox::Options),
+    /// Show the whole thing at work: a private Redis, the sandbox, three workers, one of them killed
+    Demo(demo::Options),
+    /// Print the effective configuration and where each value came from
+    Config(config::Options),
+}
+
+/// What a command ends with when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Success,
+    /// Some item failed; each has been named.
+    SomeFailed,
+}
+
+/// Exit code: some item failed.
+const SOME_FAILED: u8 = 1;
+/// Exit code: Redis or the API is not available.
+const UNAVAILABLE: u8 = 69;
+/// Exit code: the configuration is wrong.
+const BAD_CONFIGURATION: u8 = 78;
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(SOME_FAILED),
+        Err(error) => {
+            eprintln!("reelq: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigErrors>() {
+        return BAD_CONFIGURATION;
+    }
+    match error.downcast_ref::<QueueError>() {
+        Some(QueueError::Misconfigured(_)) => BAD_CONFIGURATION,
+        Some(QueueError::Unavailable(_)) => UNAVAILABLE,
+        Some(QueueError::Refused(_) | QueueError::Unexpected(_)) | None => SOME_FAILED,
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let load = || Settings::load(arguments.config.as_deref());
+    match arguments.command {
+        Command::Worker => worker::run(load()?, arguments.verbose).await,
+        Command::Enqueue(options) => enqueue::run(&load()?, options).await,
+        Command::Status(options) => status::run(&load()?, options).await,
+        Command::Stats(options) => stats::run(&load()?, options).await,
+        Command::Results(options) => results::run(&load()?, options).await,
+        Command::Sandbox(options) => sandbox::run(options, arguments.verbose).await,
+        Command::Demo(options) => demo::run(options).await,
+        Command::Config(options) => config::run(load(), options),
+    }
+}
+
+/// Connects to the configured queue.
+async fn connect(loaded: &Loaded) -> anyhow::Result<Queue> {
+    let settings = &loaded.settings;
+    let redis = settings.redis.connect_options()?;
+    let client_tls = redis
+        .certificate
+        .zip(redis.key)
+        .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
+    let tls = (redis.ca.is_some() || client_tls.is_some())
+        .then_some(redis::TlsCertificates { client_tls, root_cert: redis.ca });
+    let options = ConnectOptions {
+        url: redis.url,
+        username: settings.redis.username.clone(),
+        password: redis.password,
+        tls,
+        connect_timeout: settings.redis.connect_timeout,
+        response_timeout: settings.redis.response_timeout,
+    };
+    Ok(Queue::connect(options, &settings.queue.name).await?)
+}
+
+/// A text from Redis as a terminal may see it.
+fn printable(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}

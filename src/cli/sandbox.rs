@@ -2,10 +2,12 @@
 
 use super::Outcome;
 use super::worker::interrupted;
+use crate::config::{Log, LogFormat};
 pub(super) use crate::sandbox::Options;
 
 pub(super) async fn run(options: Options, verbose: u8) -> anyhow::Result<Outcome> {
-    crate::telemetry::init(&super::worker::default_log(), verbose)?;
+    let log = Log { format: LogFormat::Auto, filter: "warn".to_owned() };
+    crate::telemetry::init(&log, verbose)?;
     let sandbox = crate::sandbox::start(options).await?;
     eprintln!("sandbox listens on http://{}", sandbox.addr());
     interrupted().await;

@@ -39,15 +39,23 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
 
 fn table(stats: &Stats) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     let late = |ms: u64| if ms == 0 { String::new() } else { format!("oldest {ms} ms late") };
     let mut row = |name: &str, value: u64, remark: String| {
         table.add_row([name.to_owned(), value.to_string(), remark]);
     };
     row("inbox", stats.inbox, String::new());
-    row("waiting", stats.waiting, format!("{} due {}", stats.waiting_due, late(stats.oldest_submit_ms)));
+    row(
+        "waiting",
+        stats.waiting,
+        format!("{} due {}", stats.waiting_due, late(stats.oldest_submit_ms)),
+    );
     row("unconfirmed", stats.unconfirmed, String::new());
-    row("polling", stats.polling, format!("{} due {}", stats.polling_due, late(stats.oldest_poll_ms)));
+    row(
+        "polling",
+        stats.polling,
+        format!("{} due {}", stats.polling_due, late(stats.oldest_poll_ms)),
+    );
     row("leased", stats.leased, "in a worker's hands".to_owned());
     row("dead", stats.dead, "failed or expired, kept for inspection".to_owned());
     row("results", stats.results, "entries on the stream".to_owned());

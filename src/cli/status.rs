@@ -22,14 +22,15 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         return Ok(Outcome::SomeFailed);
     };
     if options.json {
-        let object: serde_json::Map<String, serde_json::Value> = std::iter::once(("client-request-id", id.as_str()))
-            .chain(record.fields())
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
+        let object: serde_json::Map<String, serde_json::Value> =
+            std::iter::once(("client-request-id", id.as_str()))
+                .chain(record.fields())
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
         println!("{}", serde_json::Value::Object(object));
     } else {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.add_row(["client-request-id", id.as_str()]);
         for (name, value) in record.fields() {
             table.add_row([name, &super::printable(value)]);

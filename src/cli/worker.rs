@@ -13,7 +13,7 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     let settings = &loaded.settings;
     telemetry::init(&settings.log, verbose)?;
     let metrics = telemetry::install_metrics(&settings.queue.name)?;
-    let api = settings.api_ready()?;
+    let api = loaded.api()?;
     let file = loaded.file.as_ref().map_or("none".to_owned(), |it| it.display().to_string());
     tracing::info!(config.file = file, "configuration");
     let queue = connect(&loaded).await?;

@@ -1,1 +1,104 @@
-//! stub
+//! The HTTP front: what a worker serves on `http.listen` for those who operate it.
+//!
+//! `/healthz` (is a loop stuck?), `/readyz` (can it work?), `/metrics`. The remote API's troubles
+//! do not make a worker unready: restarting it would not help (docs/contract.md, section 8).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::queue::Queue;
+use crate::telemetry::{self, Metrics};
+use crate::worker::Health;
+
+/// Queue-wide gauges are counted at most so often.
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+
+/// What the routes show.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    /// The queue whose gauges are served.
+    pub queue: Queue,
+    /// The worker's health.
+    pub health: Health,
+    /// The process's metrics.
+    pub metrics: Metrics,
+}
+
+struct Shown {
+    operations: Operations,
+    counted: Mutex<Option<Instant>>,
+}
+
+impl Operations {
+    /// Serves on this address; when it is taken, on a free port, which is said aloud.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on at all.
+    pub async fn serve(self, listen: SocketAddr) -> io::Result<JoinHandle<()>> {
+        let listener = match TcpListener::bind(listen).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let listener = TcpListener::bind(SocketAddr::new(listen.ip(), 0)).await?;
+                tracing::warn!(taken = %listen, "http.listen is taken: using a free port");
+                listener
+            }
+            other => other?,
+        };
+        tracing::info!(http.address = %listener.local_addr()?, "serving health and metrics");
+        let shown = Arc::new(Shown { operations: self, counted: Mutex::new(None) });
+        let routes = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(shown);
+        Ok(tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, routes).await {
+                tracing::error!(%error, "health and metrics are no longer served");
+            }
+        }))
+    }
+}
+
+async fn healthz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
+    let stuck = shown.operations.health.stuck();
+    if stuck.is_empty() {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", ")))
+}
+
+async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, &'static str) {
+    let health = &shown.operations.health;
+    match (health.is_ready(), health.redis_is_there(), health.is_paused()) {
+        (true, _, false) => (StatusCode::OK, "ready\n"),
+        (true, _, true) => (StatusCode::OK, "ready; submit: paused\n"),
+        (false, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        (false, false, _) => (StatusCode::SERVICE_UNAVAILABLE, "Redis does not answer\n"),
+    }
+}
+
+async fn metrics(State(shown): State<Arc<Shown>>) -> String {
+    let Operations { queue, health, metrics } = &shown.operations;
+    let mut counted = shown.counted.lock().await;
+    if counted.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
+        match queue.stats().await {
+            Ok(stats) => telemetry::queue_gauges(&stats),
+            Err(error) => telemetry::redis_error(error.kind()),
+        }
+        *counted = Some(Instant::now());
+    }
+    for (name, age) in health.loop_ages() {
+        telemetry::loop_age(name, age);
+    }
+    metrics.render()
+}

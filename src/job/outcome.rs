@@ -31,6 +31,14 @@ pub enum SubmitOutcome {
     },
     /// The API will never accept this request.
     Rejected(Fault),
+    /// Likewise (never with a failure word), and yet the answer names an id. After a POST of the
+    /// same job whose fate is unknown, it is the id of that one (docs/contract.md, section 7).
+    RejectedWithId {
+        /// Why this POST was rejected.
+        fault: Fault,
+        /// The API's own id of what it has.
+        whilter_request_id: String,
+    },
     /// The request was sent and its fate is unknown: it may be billed.
     Unknown {
         /// What happened, in words.

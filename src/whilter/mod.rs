@@ -1,35 +1,20 @@
-//! stub
-use crate::config::{Api, Deliverable};
-use crate::job::*;
-/// x
-#[derive(Clone, Debug)]
-pub struct Client;
-/// x
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct BuildError;
-impl Client {
-    /// x
-    pub fn new(_a: &Api, _s: usize, _p: usize) -> Result<Self, BuildError> {
-        Ok(Self)
-    }
-    /// x
-    pub async fn submit(
-        &self,
-        _id: &JobId,
-        _b: bytes::Bytes,
-        _d: tokio::time::Instant,
-    ) -> SubmitOutcome {
-        SubmitOutcome::Unknown { detail: String::new() }
-    }
-    /// x
-    pub async fn status(
-        &self,
-        _id: &JobId,
-        _w: &str,
-        _x: Deliverable,
-        _d: tokio::time::Instant,
-    ) -> StatusOutcome {
-        StatusOutcome::NotYet
-    }
-}
+//! The client of the remote API: submit a request, ask for its video, keep a token.
+//!
+//! `worker` calls [`Client`] and gets outcomes of `crate::job`. A call goes through `client` (token,
+//! repeat after a 401), `transport` (one bounded exchange), and `outcome` (what the answer means;
+//! docs/contract.md, section 7). Nothing here knows Redis, and nothing sends a POST twice except
+//! after an answer (401) that proves the first was refused.
+//!
+//! The client secret stands in the token URL, so no error text ever carries a URL.
+
+mod answer;
+mod client;
+mod endpoints;
+mod outcome;
+#[cfg(test)]
+mod tests;
+mod token;
+mod transport;
+mod wire;
+
+pub use client::{BuildError, Client};

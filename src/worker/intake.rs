@@ -114,7 +114,7 @@ impl Admitter {
                         SubmitClaim { id, claim: Claim(1), attempts: 0, retries: 0, unanswered: 0 };
                     let job = Arc::new(SubmitJob { claim, body: Some(Bytes::from(entry.body)) });
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));
-                    telemetry::pickup(waited(&entry_id, admitted.at).as_secs_f64());
+                    telemetry::pickup(waited(&entry_id, admitted.at));
                     // The lane has room for every permit and outlives the intake.
                     let _ = self.entrance.send(InHand { job, since, permit }).await;
                 }

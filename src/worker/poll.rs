@@ -59,7 +59,7 @@ impl Stage for PollStage {
     }
 
     async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
-        telemetry::poll_lateness(job.late_by.as_secs_f64());
+        telemetry::poll_lateness(job.late_by);
         let transaction = &job.whilter_request_id;
         let outcome = self.client.status(&job.id, transaction, self.deliverable, until).await;
         self.strangers.note(&job.id, &outcome);
@@ -72,7 +72,7 @@ impl Stage for PollStage {
 
     fn decide(&self, job: &PollClaim, outcome: StatusOutcome, took: Duration) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
-            telemetry::accept_to_url((job.age + took).as_secs_f64());
+            telemetry::accept_to_url(job.age + took);
         }
         self.policy.decide(job, outcome, took, self.strangers.are_many())
     }
@@ -181,5 +181,114 @@ impl Strangers {
 
     fn are_many(&self) -> bool {
         self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner).len() >= Self::MANY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const POLICY: PollPolicy = PollPolicy {
+        backoff: Backoff {
+            initial: SECOND,
+            multiplier: 2.0,
+            max: Duration::from_secs(30),
+            jitter: 0.0,
+        },
+        deadline: Duration::from_secs(1800),
+        abandon_after: Duration::from_secs(86_400),
+        not_found_grace: Duration::from_secs(60),
+    };
+
+    fn claim(age: Duration, streak: Option<&str>) -> PollClaim {
+        PollClaim {
+            id: JobId::new("a").unwrap(),
+            claim: Claim(2),
+            whilter_request_id: "w".to_owned(),
+            polls: 2,
+            late_by: Duration::ZERO,
+            age,
+            expires_in: None,
+            streak: streak.map(str::to_owned),
+        }
+    }
+
+    fn decide(claim: &PollClaim, outcome: StatusOutcome) -> Move {
+        POLICY.decide(claim, outcome, SECOND, false)
+    }
+
+    fn code(it: &Move) -> Option<ErrorCode> {
+        match it {
+            Move::Finish { end: End::Failed(fault) | End::Expired(fault), .. } => Some(fault.code),
+            _ => None,
+        }
+    }
+
+    fn fault_of_connection() -> StatusOutcome {
+        StatusOutcome::RetryLater { detail: "reset".to_owned(), retry_after: None }
+    }
+
+    fn not_found() -> StatusOutcome {
+        StatusOutcome::NotFound { detail: "404".to_owned() }
+    }
+
+    #[test]
+    fn no_url_means_another_check_until_the_deadline() {
+        let young = decide(&claim(SECOND, Some("not-found 2 5")), StatusOutcome::NotYet);
+        assert_eq!(young, Move::Repoll { delay: 4 * SECOND, streak: String::new() });
+        let old = decide(&claim(POLICY.deadline, None), StatusOutcome::NotYet);
+        assert_eq!(code(&old), Some(ErrorCode::PollDeadline));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_job_by_an_answer_and_never_by_the_clock() {
+        let late = claim(10 * POLICY.deadline, None);
+        assert!(matches!(decide(&late, fault_of_connection()), Move::Repoll { .. }));
+        let abandoned = claim(POLICY.abandon_after, None);
+        assert_eq!(code(&decide(&abandoned, fault_of_connection())), Some(ErrorCode::PollDeadline));
+    }
+
+    #[test]
+    fn a_job_past_its_own_end_gets_one_last_check() {
+        let mut expired = claim(SECOND, None);
+        expired.expires_in = Some(Duration::ZERO);
+        assert_eq!(code(&decide(&expired, StatusOutcome::NotYet)), Some(ErrorCode::PollDeadline));
+        let ready = StatusOutcome::Ready { video_url: Some("https://v".into()), image_url: None };
+        assert!(matches!(decide(&expired, ready), Move::Finish { end: End::Completed { .. }, .. }));
+    }
+
+    #[test]
+    fn an_unknown_transaction_needs_three_answers_over_the_grace_and_no_company() {
+        let twice = claim(70 * SECOND, Some("not-found 2 1000"));
+        assert_eq!(code(&decide(&twice, not_found())), Some(ErrorCode::UnknownTransaction));
+        let in_company = POLICY.decide(&twice, not_found(), SECOND, true);
+        assert!(matches!(in_company, Move::Repoll { streak, .. } if streak == "not-found 3 1000"));
+        let once = decide(&claim(70 * SECOND, Some("not-found 1 1000")), not_found());
+        assert!(matches!(once, Move::Repoll { .. }));
+    }
+
+    #[test]
+    fn a_fault_of_the_connection_leaves_a_streak_alone() {
+        let kept = decide(&claim(SECOND, Some("bad-request 4 7")), fault_of_connection());
+        assert!(matches!(kept, Move::Repoll { streak, .. } if streak == "bad-request 4 7"));
+        let fifth = StatusOutcome::BadRequest { detail: "400".to_owned() };
+        let ended = decide(&claim(SECOND, Some("bad-request 4 7")), fifth);
+        assert_eq!(code(&ended), Some(ErrorCode::StatusRefused));
+    }
+
+    #[test]
+    fn strangers_are_many_only_without_an_understood_answer_between() {
+        let strangers = Strangers::default();
+        let note = |name: &str, outcome| strangers.note(&JobId::new(name).unwrap(), &outcome);
+        note("a", not_found());
+        note("a", not_found());
+        note("b", not_found());
+        assert!(!strangers.are_many(), "two jobs");
+        note("c", fault_of_connection());
+        note("c", not_found());
+        assert!(strangers.are_many());
+        note("d", StatusOutcome::NotYet);
+        assert!(!strangers.are_many());
     }
 }

@@ -1,5 +1,6 @@
 //! The submit stage: one POST per job in hand, and what its answer means for the job.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::Instant;
 
 use super::stage::{Held, Stage};
 use crate::job::policy::Backoff;
+use crate::job::request::body_to_send;
 use crate::job::{Claim, ErrorCode, Fault, JobId, SubmitOutcome};
 use crate::queue::{Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules};
 use crate::whilter::Client;
@@ -78,6 +80,10 @@ impl Stage for SubmitStage {
             let detail = "its request body is gone from Redis; enqueue it anew under another id";
             return SubmitOutcome::Rejected(Fault::new(ErrorCode::InvalidJob, detail));
         };
+        let body = match body_to_send(&body) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(without_nulls) => Bytes::from(without_nulls),
+        };
         self.client.submit(&job.claim.id, body, until).await
     }
 
@@ -105,6 +111,9 @@ impl SubmitPolicy {
                 self.requeue(job, &detail, spends_attempt, retry_after.unwrap_or_default())
             }
             SubmitOutcome::Refused { detail } => self.requeue(job, &detail, false, Duration::ZERO),
+            SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
+                Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
+            }
             // An earlier POST of this job was never answered: most likely the API has it, and
             // finds fault with the repetition. Failing it would lose a video that is paid.
             SubmitOutcome::Rejected(fault)
@@ -112,7 +121,9 @@ impl SubmitPolicy {
             {
                 Move::Unconfirm { event: event("held", &fault.detail), hold: true }
             }
-            SubmitOutcome::Rejected(fault) => Move::Finish { end: End::Failed(fault), source: "" },
+            SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
+                Move::Finish { end: End::Failed(fault), source: "" }
+            }
             SubmitOutcome::Unknown { detail } => {
                 Move::Unconfirm { event: event("unconfirmed", &detail), hold: false }
             }
@@ -136,4 +147,89 @@ fn event(what: &str, detail: &str) -> String {
     const LONGEST: usize = 60;
     let detail = detail.replace(',', ";");
     format!("{what}: {}", &detail[..detail.floor_char_boundary(LONGEST)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: SubmitPolicy = SubmitPolicy {
+        backoff: Backoff {
+            initial: Duration::from_secs(1),
+            multiplier: 2.0,
+            max: Duration::from_secs(60),
+            jitter: 0.0,
+        },
+        max_attempts: 3,
+        first_check: Backoff {
+            initial: Duration::from_secs(5),
+            multiplier: 1.0,
+            max: Duration::from_secs(5),
+            jitter: 0.0,
+        },
+    };
+
+    fn claim(attempts: u32, retries: u32, unanswered: u32) -> SubmitClaim {
+        let id = JobId::new("a").unwrap();
+        SubmitClaim { id, claim: Claim(1), attempts, retries, unanswered }
+    }
+
+    fn fault(code: ErrorCode) -> Fault {
+        Fault::new(code, "why")
+    }
+
+    fn retry_later(spends_attempt: bool, retry_after_s: u64) -> SubmitOutcome {
+        let retry_after = (retry_after_s > 0).then(|| Duration::from_secs(retry_after_s));
+        SubmitOutcome::RetryLater { detail: "500, busy".to_owned(), spends_attempt, retry_after }
+    }
+
+    fn requeued(delay_s: u64, spends_attempt: bool) -> Move {
+        let event = "retry: 500; busy".to_owned();
+        Move::Requeue { delay: Duration::from_secs(delay_s), spends_attempt, event }
+    }
+
+    #[test]
+    fn a_retry_waits_longer_each_time_and_at_least_as_long_as_asked() {
+        assert_eq!(POLICY.decide(&claim(0, 0, 0), retry_later(true, 0)), requeued(1, true));
+        assert_eq!(POLICY.decide(&claim(0, 3, 0), retry_later(false, 0)), requeued(8, false));
+        assert_eq!(POLICY.decide(&claim(0, 3, 0), retry_later(false, 30)), requeued(30, false));
+        assert_eq!(POLICY.decide(&claim(0, 99, 0), retry_later(false, 0)), requeued(60, false));
+    }
+
+    #[test]
+    fn the_last_attempt_that_counts_fails_the_job() {
+        let too_many = |it| matches!(it, Move::Finish { end: End::Failed(fault), .. } if fault.code == ErrorCode::TooManyAttempts);
+        assert!(!too_many(POLICY.decide(&claim(1, 1, 0), retry_later(true, 0))));
+        assert!(too_many(POLICY.decide(&claim(2, 2, 0), retry_later(true, 0))));
+        assert!(!too_many(POLICY.decide(&claim(2, 2, 0), retry_later(false, 0))), "does not count");
+    }
+
+    #[test]
+    fn a_bad_request_fails_a_job_unless_the_api_most_likely_has_it() {
+        let bad_request = || SubmitOutcome::Rejected(fault(ErrorCode::BadRequest));
+        let end = End::Failed(fault(ErrorCode::BadRequest));
+        assert_eq!(POLICY.decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
+        let held = Move::Unconfirm { event: "held: why".to_owned(), hold: true };
+        assert_eq!(POLICY.decide(&claim(0, 0, 1), bad_request()), held);
+        let end = End::Failed(fault(ErrorCode::ApiRejected));
+        let rejected = SubmitOutcome::Rejected(fault(ErrorCode::ApiRejected));
+        assert_eq!(POLICY.decide(&claim(0, 0, 1), rejected), Move::Finish { end, source: "" });
+    }
+
+    #[test]
+    fn an_unknown_fate_is_unconfirmed_and_a_refusal_waits() {
+        let detail = "time-out".to_owned();
+        let unconfirmed =
+            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false };
+        assert_eq!(POLICY.decide(&claim(9, 9, 0), SubmitOutcome::Unknown { detail }), unconfirmed);
+        let refused = SubmitOutcome::Refused { detail: "403".to_owned() };
+        let waits = POLICY.decide(&claim(2, 0, 0), refused);
+        assert!(matches!(waits, Move::Requeue { spends_attempt: false, .. }), "{waits:?}");
+    }
+
+    #[test]
+    fn an_event_fits_into_the_history() {
+        let event = event("retry", &"ä,".repeat(100));
+        assert!(event.len() < 80 && !event.contains(','));
+    }
 }

@@ -1,5 +1,10 @@
 //! Settings: read from a TOML file and the environment, checked as a whole, never guessed at.
-//! (placeholder: the types are fixed, the loading is being written)
+//!
+//! The types are here, `load` makes them from a file and the environment, `reader` looks values up
+//! and remembers where each came from. Every command begins here; nothing below is used but `job`.
+
+mod load;
+mod reader;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,6 +14,9 @@ use secrecy::SecretString;
 
 use crate::job::{QueueName, UnknownFields};
 
+pub use load::{Loaded, Source};
+pub use reader::{ConfigErrors, Shown};
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -16,8 +24,8 @@ pub struct Settings {
     pub redis: Redis,
     /// `[queue]`
     pub queue: Queue,
-    /// `[api]`
-    pub api: Api,
+    /// `[api]`; `None` while the settings without a default are missing.
+    pub api: Option<Api>,
     /// `[submit]`
     pub submit: Submit,
     /// `[poll]`
@@ -256,4 +264,18 @@ pub struct ApiKey {
     pub name: String,
     /// Never shown.
     pub key: SecretString,
+}
+
+/// What of `[redis]` had to be read from files.
+pub struct RedisConnection {
+    /// The address; may hold a password.
+    pub url: String,
+    /// The password.
+    pub password: Option<String>,
+    /// PEM of the authority.
+    pub ca: Option<Vec<u8>>,
+    /// PEM of our certificate.
+    pub certificate: Option<Vec<u8>>,
+    /// PEM of its key.
+    pub key: Option<Vec<u8>>,
 }

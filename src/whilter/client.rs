@@ -1,0 +1,152 @@
+//! The client: what `worker` calls.
+//!
+//! One call is: a token, the exchange, and, after a 401, once more with another token. The deadline
+//! bounds all of it. A POST is begun only when reasonable time is left, for one that is cut off
+//! may be paid twice.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+use super::endpoints::Endpoints;
+use super::outcome;
+use super::token::{Access, NoToken, Tokens};
+use super::transport::{Outgoing, Transport};
+use crate::config::{Api, Deliverable};
+use crate::job::{JobId, StatusOutcome, SubmitOutcome};
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Short, so that a POST rarely meets a keep-alive connection that the server is just closing:
+/// such a POST may have been sent for all we know.
+const POSTS_IDLE: Duration = Duration::from_secs(2);
+const GETS_IDLE: Duration = Duration::from_secs(60);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting cannot be used.
+    #[error("{key} {why}")]
+    Setting {
+        /// Its name.
+        key: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The HTTP client cannot be built (TLS, the system's certificates).
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
+}
+
+/// A client of the remote API. Cheap to clone; clones share connections and token.
+#[derive(Clone)]
+pub struct Client(Arc<Parts>);
+
+struct Parts {
+    endpoints: Endpoints,
+    tokens: Arc<Tokens>,
+    posts: Transport,
+    /// Status checks and token calls: a GET may meet a closed connection, nothing is lost.
+    gets: Arc<Transport>,
+}
+
+impl Client {
+    /// A client that keeps as many connections as there are calls in flight.
+    ///
+    /// Proxies of the environment (`HTTPS_PROXY` and the like) are used, except for a loopback
+    /// address.
+    ///
+    /// # Errors
+    /// [`BuildError`]: a URL that cannot be used, or no TLS.
+    pub fn new(
+        api: &Api,
+        submit_concurrency: usize,
+        poll_concurrency: usize,
+    ) -> Result<Self, BuildError> {
+        let endpoints = Endpoints::new(api)?;
+        let posts = Transport::new(api, submit_concurrency, POSTS_IDLE)?;
+        let gets = Arc::new(Transport::new(api, poll_concurrency, GETS_IDLE)?);
+        let tokens = Tokens::new(api, endpoints.token.clone(), Arc::clone(&gets));
+        Ok(Self(Arc::new(Parts { endpoints, tokens, posts, gets })))
+    }
+
+    /// Submits the request of `id`, whose body is sent as it is. Over by `deadline`.
+    pub async fn submit(&self, id: &JobId, body: Bytes, deadline: Instant) -> SubmitOutcome {
+        let outgoing = || {
+            let url = self.0.endpoints.submit.clone();
+            let mut outgoing = Outgoing::post(url, body.clone());
+            outgoing.request.headers_mut().insert(CONTENT_TYPE, JSON);
+            outgoing
+        };
+        match self.call("submit", &self.0.posts, outgoing, deadline).await {
+            Ok((answer, access)) => outcome::of_submit(id, &answer, &access.secrets()),
+            Err(NoToken::Refused(detail)) => SubmitOutcome::Refused { detail },
+            Err(NoToken::Unavailable(detail)) => {
+                SubmitOutcome::RetryLater { detail, spends_attempt: false, retry_after: None }
+            }
+        }
+    }
+
+    /// Asks for the video of a transaction that the API accepted for `id`. Over by `deadline`.
+    pub async fn status(
+        &self,
+        id: &JobId,
+        whilter_request_id: &str,
+        deliverable: Deliverable,
+        deadline: Instant,
+    ) -> StatusOutcome {
+        let Some(url) = self.0.endpoints.status(whilter_request_id) else {
+            let detail = "its whilter-request-id cannot stand in a URL".to_owned();
+            return StatusOutcome::BadRequest { detail };
+        };
+        let outgoing = || Outgoing::get(url.clone());
+        match self.call("status", &self.0.gets, outgoing, deadline).await {
+            Ok((answer, access)) => outcome::of_status(id, deliverable, &answer, &access.secrets()),
+            Err(NoToken::Refused(detail)) => StatusOutcome::Refused { detail },
+            Err(NoToken::Unavailable(detail)) => {
+                StatusOutcome::RetryLater { detail, retry_after: None }
+            }
+        }
+    }
+
+    /// The exchange, with a token; repeated once with another one when the API refuses the first.
+    /// An error says that the request was not accepted, and that no token or no time was left to
+    /// try it (again).
+    async fn call(
+        &self,
+        endpoint: &'static str,
+        transport: &Transport,
+        outgoing: impl Fn() -> Outgoing,
+        deadline: Instant,
+    ) -> Result<(Answer, Arc<Access>), NoToken> {
+        let mut stale = None;
+        loop {
+            let access = self.0.tokens.get(stale, deadline).await?;
+            let Some(until) = transport.end_of_call(deadline) else {
+                let detail = "not sent: too little time was left for an answer".to_owned();
+                return Err(NoToken::Unavailable(detail));
+            };
+            let mut outgoing = outgoing();
+            let headers = outgoing.request.headers_mut();
+            headers.insert(AUTHORIZATION, access.authorization.clone());
+            headers.insert(API_KEY, access.api_key.clone());
+            let answer = transport.exchange(endpoint, outgoing, until).await;
+            if answer.code() != Some(401) || stale.is_some() {
+                return Ok((answer, access));
+            }
+            stale = Some(access.generation);
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! What each answer of the remote API means: the table of docs/contract.md, section 7, as two
+//! pure functions, one match each.
+//!
+//! `client` calls them with whatever came back. When in doubt a submit is `Unknown` (it may be
+//! billed) and a status check is repeated (a video may be finished): nothing else loses nothing.
+
+use crate::config::Deliverable;
+use crate::job::{ErrorCode, Fault, JobId, StatusOutcome, SubmitOutcome};
+
+use super::answer::{Answer, Body, Given, shown};
+use super::wire::Said;
+
+/// What the answer to the submit of `id` means. `secrets` are hidden in its texts.
+pub(super) fn of_submit(id: &JobId, answer: &Answer, secrets: &[&str]) -> SubmitOutcome {
+    let given = match answer {
+        Answer::Given(given) => given,
+        Answer::NotSent(why) => return submit_later(why.clone(), false, None),
+        Answer::MaybeSent(why) => return SubmitOutcome::Unknown { detail: why.clone() },
+    };
+    let detail = || given.in_words(secrets);
+    match given.code {
+        200..=299 => accepted(id, given, secrets),
+        300..=399 | 401..=405 => SubmitOutcome::Refused { detail: detail() },
+        409 => match named_id(id, given) {
+            Some(whilter_request_id) => SubmitOutcome::Accepted { whilter_request_id },
+            None => SubmitOutcome::Rejected(Fault::new(ErrorCode::BadRequest, detail())),
+        },
+        429 => submit_later(detail(), false, given.retry_after),
+        503 if given.retry_after.is_some() => submit_later(detail(), false, given.retry_after),
+        408 | 425 | 500..=599 => submit_later(detail(), true, None),
+        400..=499 => {
+            let fault = Fault::new(ErrorCode::BadRequest, detail());
+            match named_id(id, given) {
+                Some(whilter_request_id) => {
+                    SubmitOutcome::RejectedWithId { fault, whilter_request_id }
+                }
+                None => SubmitOutcome::Rejected(fault),
+            }
+        }
+        _ => SubmitOutcome::Unknown { detail: detail() },
+    }
+}
+
+/// What the answer to a status check of the job `id` means.
+pub(super) fn of_status(
+    id: &JobId,
+    deliverable: Deliverable,
+    answer: &Answer,
+    secrets: &[&str],
+) -> StatusOutcome {
+    let given = match answer {
+        Answer::Given(given) => given,
+        Answer::NotSent(why) | Answer::MaybeSent(why) => return check_later(why.clone()),
+    };
+    let detail = || given.in_words(secrets);
+    match given.code {
+        200..=299 => ready(id, deliverable, given, secrets),
+        300..=399 | 401 | 402 | 403 | 405 => StatusOutcome::Refused { detail: detail() },
+        404 | 410 => StatusOutcome::NotFound { detail: detail() },
+        429 | 503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
+        408 | 409 | 425 | 500..=599 => check_later(detail()),
+        400..=499 => StatusOutcome::BadRequest { detail: detail() },
+        _ => check_later(detail()),
+    }
+}
+
+/// The 2xx rows of a submit.
+fn accepted(id: &JobId, given: &Given, secrets: &[&str]) -> SubmitOutcome {
+    let said = match read(id, given) {
+        Ok(said) => said,
+        Err(detail) => return SubmitOutcome::Unknown { detail },
+    };
+    if let Some(message) = said.failure() {
+        let detail = shown(&message, secrets);
+        return SubmitOutcome::Rejected(Fault::new(ErrorCode::ApiRejected, detail));
+    }
+    match said.whilter_request_id() {
+        Some(whilter_request_id) => {
+            SubmitOutcome::Accepted { whilter_request_id: whilter_request_id.into_owned() }
+        }
+        None => {
+            let detail = format!("{}, without a usable whilter-request-id", given.code);
+            SubmitOutcome::Unknown { detail }
+        }
+    }
+}
+
+/// The 2xx rows of a status check.
+fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) -> StatusOutcome {
+    let said = match read(id, given) {
+        Ok(said) => said,
+        Err(detail) => return check_later(detail),
+    };
+    if let Some(message) = said.failure() {
+        let detail = shown(&message, secrets);
+        return StatusOutcome::Failed(Fault::new(ErrorCode::GenerationFailed, detail));
+    }
+    let (video, image) = (said.video_url(), said.image_url());
+    let has = |url: &Result<Option<String>, _>| matches!(url, Ok(Some(_)));
+    let is_ready = match deliverable {
+        Deliverable::Video => has(&video),
+        Deliverable::Image => has(&image),
+        Deliverable::Any => has(&video) || has(&image),
+    };
+    match (video, image) {
+        // A strange URL of the one does not withhold the other.
+        (video, image) if is_ready => StatusOutcome::Ready {
+            video_url: video.unwrap_or_default(),
+            image_url: image.unwrap_or_default(),
+        },
+        (Err(why), _) | (_, Err(why)) => check_later(not_understood(given, why)),
+        // An object that says nothing we know (a gateway's error page in JSON) must not let a
+        // deadline end the job.
+        (Ok(None), Ok(None)) if said.status().is_none() => {
+            check_later(not_understood(given, "without a status"))
+        }
+        (Ok(_), Ok(_)) => StatusOutcome::NotYet,
+    }
+}
+
+/// The id that an answer to the submit of `id` names, whatever its code.
+fn named_id(id: &JobId, given: &Given) -> Option<String> {
+    read(id, given).ok()?.whilter_request_id().map(std::borrow::Cow::into_owned)
+}
+
+fn read<'a>(id: &JobId, given: &'a Given) -> Result<Said<'a>, String> {
+    match &given.body {
+        Body::Whole(bytes) => Said::read(bytes, id.as_str()),
+        Body::Cut(why) => Err(*why),
+    }
+    .map_err(|why| not_understood(given, why))
+}
+
+fn not_understood(given: &Given, why: &str) -> String {
+    format!("{}, not understood: {why}", given.code)
+}
+
+fn submit_later(
+    detail: String,
+    spends_attempt: bool,
+    retry_after: Option<std::time::Duration>,
+) -> SubmitOutcome {
+    SubmitOutcome::RetryLater { detail, spends_attempt, retry_after }
+}
+
+fn check_later(detail: String) -> StatusOutcome {
+    StatusOutcome::RetryLater { detail, retry_after: None }
+}

@@ -1,0 +1,170 @@
+//! Worker processes: the real binary, started, stopped and killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use reelq::sandbox::{self, Sandbox};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+
+use super::TestQueue;
+
+/// A queue, a sandbox, and the configuration by which processes find both.
+pub(crate) struct Site {
+    pub(crate) queue: TestQueue,
+    pub(crate) sandbox: Sandbox,
+    configuration: PathBuf,
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// A sandbox that makes no faults and is done at once.
+pub(crate) fn faultless() -> sandbox::Options {
+    sandbox::Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ready_after: Duration::ZERO,
+        latency: Duration::ZERO,
+        error_rate: 0.0,
+        seed: Some(7),
+        ..sandbox::Options::default()
+    }
+}
+
+impl Site {
+    pub(crate) async fn new(options: sandbox::Options) -> Self {
+        let queue = TestQueue::start().await;
+        let sandbox = sandbox::start(options).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = directory.path().join("reelq.toml");
+        let text = format!(
+            "[redis]\nurl = \"{}\"\n[api]\nbase_url = \"http://{}\"\nclient_id = \"{}\"\n\
+             client_secret = \"{}\"\napi_key = \"{}\"\n[http]\nlisten = \"\"\n\
+             [poll]\nfirst = \"100ms\"\n",
+            queue.redis.url(),
+            sandbox.addr(),
+            sandbox::CLIENT_ID,
+            sandbox::CLIENT_SECRET,
+            sandbox::API_KEY,
+        );
+        std::fs::write(&configuration, text).unwrap();
+        Self { queue, sandbox, configuration, directory, environment: Vec::new() }
+    }
+
+    /// Sets one more setting, by its environment variable.
+    pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
+        self.environment.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reelq"));
+        command.env_clear().arg("--config").arg(&self.configuration).args(arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.directory()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a worker. What it logs goes to the test's own standard error.
+    pub(crate) fn worker(&self) -> WorkerProcess {
+        let mut command = self.command(&["worker"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        WorkerProcess { child }
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with_input(arguments, b"").await
+    }
+
+    /// Runs a command with this standard input.
+    pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A command that reads nothing closes its end early.
+        let _ = stdin.write_all(input).await;
+        drop(stdin);
+        timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap()
+    }
+
+    /// Puts a request on the inbox stream as redis-cli would.
+    pub(crate) async fn xadd(&self, body: &str) -> String {
+        self.queue.command(&["XADD", "reelq:{video}:jobs", "*", "job", body]).await
+    }
+
+    pub(crate) async fn results(&self) -> usize {
+        self.queue.command(&["XLEN", "reelq:{video}:results"]).await
+    }
+
+    pub(crate) async fn counter(&self, name: &str) -> u64 {
+        let total: Option<u64> =
+            self.queue.command(&["HGET", "reelq:{video}:counters", name]).await;
+        total.unwrap_or(0)
+    }
+
+    /// Waits until there are so many results.
+    pub(crate) async fn results_reach(&self, count: usize, within: Duration) {
+        until(&format!("{count} results"), within, async || self.results().await >= count).await;
+    }
+
+    /// Every result's status by id, in order of the stream.
+    pub(crate) async fn ends(&self) -> Vec<(String, String)> {
+        let mut reader = self.queue.queue.results_after("0");
+        let mut ends = Vec::new();
+        loop {
+            let results = reader.read(1000, Duration::from_millis(1)).await.unwrap();
+            if results.is_empty() {
+                return ends;
+            }
+            ends.extend(results.iter().map(|result| {
+                let id = result.get("client-request-id").unwrap_or_default();
+                (id.to_owned(), result.status().to_owned())
+            }));
+        }
+    }
+}
+
+/// A worker process; dropping it kills it.
+pub(crate) struct WorkerProcess {
+    child: Child,
+}
+
+impl WorkerProcess {
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub(crate) async fn stop(mut self) -> Option<i32> {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap().code()
+    }
+}
+
+/// A small valid body.
+pub(crate) fn body(id: &str) -> String {
+    format!(
+        r#"{{"client-request-id":"{id}","customer-id":"acme","use-case-id":"birthday","user-id":"ann","phrase-texts":["Hello"]}}"#
+    )
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, within: Duration, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + within;
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited {within:?} in vain for {what}");
+        look.tick().await;
+    }
+}
