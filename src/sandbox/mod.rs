@@ -97,7 +97,7 @@ impl Sandbox {
         self.shared.lock().change(change);
     }
 
-    /// Ends it: nothing listens any more when this returns.
+    /// Ends it: nothing listens any more when this returns. Calls in hand get no answer.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }

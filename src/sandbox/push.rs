@@ -85,6 +85,7 @@ async fn deliver(shared: Arc<Shared>, client: reqwest::Client, slots: Arc<Semaph
             pause *= 2;
         }
     }
+    tracing::warn!(push.tries = TRIES, "a push to the webhook was given up");
 }
 
 /// Follows `ready_after`, which may change meanwhile.
