@@ -121,24 +121,3 @@ pub(crate) fn conflict() {
 pub(crate) fn loop_age(name: &'static str, age: Duration) {
     gauge!("reelq_loop_age_seconds", "loop" => name).set(age);
 }
-
-/// Queue-wide counts, as they are served by every process.
-#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; 2^53 jobs are enough")]
-pub(crate) fn queue_gauges(stats: &crate::queue::Stats) {
-    gauge!("reelq_backlog").set(stats.backlog() as f64);
-    for (state, count) in [
-        ("waiting", stats.waiting),
-        ("unconfirmed", stats.unconfirmed),
-        ("polling", stats.polling),
-        ("leased", stats.leased),
-    ] {
-        gauge!("reelq_jobs", "state" => state).set(count as f64);
-    }
-    gauge!("reelq_unconfirmed").set(stats.unconfirmed as f64);
-    gauge!("reelq_workers").set(stats.workers as f64);
-    let oldest = [("submit", stats.oldest_submit_ms), ("poll", stats.oldest_poll_ms)];
-    for (stage, late_ms) in oldest {
-        let age = Duration::from_millis(late_ms);
-        gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
-    }
-}

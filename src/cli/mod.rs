@@ -50,7 +50,7 @@ enum Command {
     /// Read the result stream as NDJSON
     Results(results::Options),
     /// Stand in for the remote API, with fault injection
-    Sandbox(sandbox::Options),
+    Sandbox(Box<sandbox::Options>),
     /// Show the whole thing at work: a private Redis, the sandbox, three workers, one of them killed
     Demo(demo::Options),
     /// Print the effective configuration and where each value came from
@@ -109,7 +109,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status(options) => status::run(&load()?, options).await,
         Command::Stats(options) => stats::run(&load()?, options).await,
         Command::Results(options) => results::run(&load()?, options).await,
-        Command::Sandbox(options) => sandbox::run(options, arguments.verbose).await,
+        Command::Sandbox(options) => sandbox::run(*options, arguments.verbose).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Config(options) => config::run(load(), options),
     }

@@ -5,6 +5,7 @@
 
 mod load;
 mod reader;
+mod values;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

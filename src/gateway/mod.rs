@@ -12,12 +12,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use metrics::gauge;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::queue::Queue;
+use crate::queue::{Queue, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Health;
 
@@ -59,7 +60,7 @@ impl Operations {
         let routes = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(render))
             .with_state(shown);
         Ok(tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
@@ -87,12 +88,12 @@ async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(shown): State<Arc<Shown>>) -> String {
+async fn render(State(shown): State<Arc<Shown>>) -> String {
     let Operations { queue, health, metrics } = &shown.operations;
     let mut counted = shown.counted.lock().await;
     if counted.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
         match queue.stats().await {
-            Ok(stats) => telemetry::queue_gauges(&stats),
+            Ok(stats) => set_gauges(&stats),
             Err(error) => telemetry::redis_error(error.kind()),
         }
         *counted = Some(Instant::now());
@@ -101,4 +102,25 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> String {
         telemetry::loop_age(name, age);
     }
     metrics.render()
+}
+
+/// Queue-wide counts, as they are served by every process.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; 2^53 jobs are enough")]
+fn set_gauges(stats: &Stats) {
+    gauge!("reelq_backlog").set(stats.backlog() as f64);
+    for (state, count) in [
+        ("waiting", stats.waiting),
+        ("unconfirmed", stats.unconfirmed),
+        ("polling", stats.polling),
+        ("leased", stats.leased),
+    ] {
+        gauge!("reelq_jobs", "state" => state).set(count as f64);
+    }
+    gauge!("reelq_unconfirmed").set(stats.unconfirmed as f64);
+    gauge!("reelq_workers").set(stats.workers as f64);
+    let oldest = [("submit", stats.oldest_submit_ms), ("poll", stats.oldest_poll_ms)];
+    for (stage, late_ms) in oldest {
+        let age = Duration::from_millis(late_ms);
+        gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
+    }
 }

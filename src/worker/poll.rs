@@ -221,7 +221,11 @@ mod tests {
     fn code(it: &Move) -> Option<ErrorCode> {
         match it {
             Move::Finish { end: End::Failed(fault) | End::Expired(fault), .. } => Some(fault.code),
-            _ => None,
+            Move::Finish { end: End::Completed { .. }, .. }
+            | Move::Accept { .. }
+            | Move::Requeue { .. }
+            | Move::Unconfirm { .. }
+            | Move::Repoll { .. } => None,
         }
     }
 

@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod bad_input;
+mod commands;
 mod crashes;
 mod lives;
 mod support;

@@ -1,0 +1,97 @@
+//! The command line from outside: what it prints, and with which code it ends.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::support::processes::{Site, body, faultless};
+
+fn lines(output: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8(output.to_vec()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn enqueue_says_of_each_request_what_became_of_it() {
+    let site = Site::new(faultless()).await;
+    let input = format!(
+        "{}\n{{\"client-request-id\":\"b\"}}\n{}\n",
+        body("a"),
+        body("a").replace("ann", "bob")
+    );
+    let output = site.run_with_input(&["enqueue"], input.as_bytes()).await;
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output.stdout);
+    let statuses: Vec<_> = lines.iter().map(|line| line["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["accepted", "rejected", "conflict"]);
+    assert!(lines[1]["error"].as_str().unwrap().contains("user-id: missing"), "{lines:?}");
+    assert_eq!(lines[1]["line"], 2);
+    let again = site.run_with_input(&["enqueue", "-"], format!("[{}]", body("a")).as_bytes()).await;
+    assert_eq!(again.status.code(), Some(0));
+    assert!(String::from_utf8(again.stdout).unwrap().contains("duplicate"));
+}
+
+#[tokio::test]
+async fn enqueue_waits_for_results_and_the_others_show_the_queue() {
+    let site = Site::new(faultless()).await;
+    let worker = site.worker();
+    let output = site.run_with_input(&["enqueue", "--wait"], body("a").as_bytes()).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lines(&output.stdout)[1]["status"], "completed");
+    let status = site.run(&["status", "a", "--json"]).await;
+    assert_eq!(lines(&status.stdout)[0]["state"], "completed");
+    assert_eq!(site.run(&["status", "nobody"]).await.status.code(), Some(1));
+    let stats = site.run(&["stats", "--json"]).await;
+    assert_eq!(lines(&stats.stdout)[0]["counters"]["completed"], 1);
+    let results = site.run(&["results", "--group", "g", "--create"]).await;
+    assert_eq!(lines(&results.stdout).len(), 1);
+    let acknowledged = site.run(&["results", "--group", "g"]).await;
+    assert_eq!(lines(&acknowledged.stdout).len(), 0);
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn mistakes_end_with_their_own_codes_and_all_at_once() {
+    let site = Site::new(faultless()).await;
+    assert_eq!(site.run(&["nonsense"]).await.status.code(), Some(2));
+    let site = site.with("REELQ_POLL__FIRST", "soon").with("REELQ_QUEUE__LAESE", "60s");
+    let output = site.run(&["stats"]).await;
+    assert_eq!(output.status.code(), Some(78));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("poll.first: must be a duration"), "{errors}");
+    assert!(errors.contains("queue.laese: unknown setting; did you mean queue.lease?"), "{errors}");
+    let site = Site::new(faultless()).await.with("REELQ_REDIS__URL", "redis://:hidden@127.0.0.1:1");
+    let output = site.run(&["stats"]).await;
+    assert_eq!(output.status.code(), Some(69));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hidden"));
+    let shown = site.run(&["config"]).await;
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(!shown.contains("hidden") && !shown.contains("sandbox-secret"), "{shown}");
+    assert!(shown.contains("REELQ_REDIS__URL") && shown.contains("********"));
+}
+
+/// Health and metrics answer while the worker works.
+#[tokio::test]
+async fn a_worker_serves_health_and_metrics() {
+    let port = reelq::cli::private_redis::free_port().await.unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let site = Site::new(faultless()).await.with("REELQ_HTTP__LISTEN", &address);
+    let worker = site.worker();
+    site.xadd(&body("a")).await;
+    site.results_reach(1, Duration::from_secs(20)).await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
+    let (_, metrics) = get("/metrics").await;
+    for line in [
+        "reelq_jobs_ended_total{queue=\"video\",status=\"completed\",error=\"\"} 1",
+        "reelq_workers{queue=\"video\"} 1",
+        "reelq_api_requests_total{queue=\"video\",endpoint=\"submit\",outcome=\"2xx\"} 1",
+    ] {
+        assert!(metrics.contains(line), "no {line:?} in\n{metrics}");
+    }
+    assert_eq!(worker.stop().await, Some(0));
+}
