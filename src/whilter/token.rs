@@ -251,14 +251,5 @@ fn header(text: &str) -> Option<HeaderValue> {
 }
 
 fn read(secret: &Secret) -> Result<SecretString, NoToken> {
-    match secret {
-        Secret::Text(text) => Ok(text.clone()),
-        Secret::File(path) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).into()),
-            Err(error) => {
-                let why = format!("cannot read {}: {error}", path.display());
-                Err(NoToken::Unavailable(why))
-            }
-        },
-    }
+    secret.read().map_err(|error| NoToken::Unavailable(format!("cannot read a secret: {error}")))
 }
