@@ -211,6 +211,16 @@ mod tests {
         assert_eq!(POLICY.decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
         let held = Move::Unconfirm { event: "held: why".to_owned(), hold: true };
         assert_eq!(POLICY.decide(&claim(0, 0, 1), bad_request()), held);
+        let named = || SubmitOutcome::RejectedWithId {
+            fault: fault(ErrorCode::BadRequest),
+            whilter_request_id: "w".to_owned(),
+        };
+        let end = End::Failed(fault(ErrorCode::BadRequest));
+        assert_eq!(POLICY.decide(&claim(0, 0, 0), named()), Move::Finish { end, source: "" });
+        let accept = POLICY.decide(&claim(0, 0, 1), named());
+        assert!(
+            matches!(accept, Move::Accept { whilter_request_id, .. } if whilter_request_id == "w")
+        );
         let end = End::Failed(fault(ErrorCode::ApiRejected));
         let rejected = SubmitOutcome::Rejected(fault(ErrorCode::ApiRejected));
         assert_eq!(POLICY.decide(&claim(0, 0, 1), rejected), Move::Finish { end, source: "" });
