@@ -5,6 +5,8 @@
 
 mod load;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};

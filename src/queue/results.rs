@@ -195,3 +195,19 @@ fn job_result(entry: super::RawEntry) -> JobResult {
     let fields = entry.fields.into_iter().map(|(name, value)| (text(name), text(value)));
     JobResult { entry_id: entry.entry_id, fields: fields.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RESULT_FIELDS;
+
+    #[test]
+    fn the_script_writes_the_same_fields() {
+        let library = include_str!("lua/lib.lua");
+        let list = library.split("RESULT_FIELDS = {").nth(1).and_then(|it| it.split('}').next());
+        let in_lua: Vec<&str> = list.unwrap().split('\'').skip(1).step_by(2).collect();
+        // The script adds `ended-at` itself, before the others.
+        let in_rust: Vec<&str> =
+            RESULT_FIELDS.into_iter().filter(|name| *name != "ended-at").collect();
+        assert_eq!(in_lua, in_rust);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a configuration may say, and what is said of one that cannot be used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Settings::from_source(Source {
+        file: Some((PathBuf::from("test.toml"), text.to_owned())),
+        environment: environment.iter().map(own).collect(),
+    })
+}
+
+fn mistakes(text: &str, environment: &[(&str, &str)]) -> String {
+    load(text, environment).map(|_| ()).unwrap_err().to_string()
+}
+
+const SAMPLE: &str = include_str!("../../config/reelq.toml");
+
+#[test]
+fn the_defaults_are_valid_and_lack_only_the_api() {
+    let loaded = load("", &[]).unwrap();
+    assert_eq!(loaded.settings.queue.failed_retention, Duration::from_secs(14 * 86_400));
+    let missing = loaded.api().map(|_| ()).unwrap_err().to_string();
+    for name in ["base_url", "client_id", "client_secret", "api_key"] {
+        assert!(missing.contains(&format!("api.{name}: missing")), "{missing}");
+    }
+}
+
+#[test]
+fn the_sample_is_complete_and_says_the_defaults() {
+    let (sample, defaults) = (load(SAMPLE, &[]).unwrap(), load("", &[]).unwrap());
+    assert!(sample.api().is_ok());
+    for (given, default) in sample.shown.iter().zip(&defaults.shown) {
+        assert!(SAMPLE.contains(given.key.split_once('.').unwrap().1), "{} is missing", given.key);
+        // A whole number is read without its fraction.
+        if default.value.trim_end_matches(".0") != given.value {
+            assert!(given.key.starts_with("api.") && default.value.is_empty(), "{given:?}");
+        }
+    }
+}
+
+#[test]
+fn every_mistake_is_listed_at_once() {
+    let text =
+        "[poll]\nfirst = \"soon\"\njitter = 2\n[queue]\nlaese = \"60s\"\n[submit]\nrate = \"fast\"";
+    let listed = mistakes(text, &[("REELQ_SUBMIT__CONCURRENCY", "0"), ("REELQ_CONFIG", "ignored")]);
+    for part in [
+        "poll.first: must be a duration",
+        "poll.jitter: must be a number from 0 to 1 (from test.toml)",
+        "queue.laese: unknown setting; did you mean queue.lease?",
+        "submit.rate: must be calls a second",
+        "submit.concurrency: must be a whole number of 1 or more (from REELQ_SUBMIT__CONCURRENCY)",
+    ] {
+        assert!(listed.contains(part), "{part:?} is not in {listed}");
+    }
+}
+
+#[test]
+fn what_only_holds_together_is_checked() {
+    let sample_with = |name, value| mistakes(SAMPLE, &[(name, value)]);
+    assert!(
+        sample_with("REELQ_QUEUE__LEASE", "39s").contains("queue.lease: must be at least 40 s")
+    );
+    assert!(sample_with("REELQ_WORKER__SHUTDOWN_GRACE", "34s").contains("worker.shutdown_grace"));
+    assert!(sample_with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "29s").contains("unconfirmed_grace"));
+    assert!(sample_with("REELQ_API__BASE_URL", "http://api.example").contains("must be https"));
+    assert!(sample_with("REELQ_WEBHOOK__TRUST", "accept").contains("webhook.secret"));
+    assert!(sample_with("REELQ_GATEWAY__LISTEN", "0.0.0.0:1").contains("gateway.api_keys"));
+    assert!(sample_with("REELQ_REDIS__URL", "redis+sentinel://h").contains("reserved"));
+    assert!(sample_with("REELQ_API__API_KEY_FILE", "/x").contains("choose one"));
+}
+
+#[test]
+fn the_environment_goes_first_and_secrets_are_never_shown() {
+    let environment = [
+        ("REELQ_API__CLIENT_SECRET", "canary-1"),
+        ("REELQ_REDIS__URL", "redis://u:canary-2@h"),
+        ("REELQ_GATEWAY__API_KEYS", "shop:canary-3"),
+    ];
+    let loaded = load(SAMPLE, &environment).unwrap();
+    let shown = format!("{:?}", loaded.shown);
+    assert!(!shown.contains("canary") && shown.contains("REELQ_API__CLIENT_SECRET"), "{shown}");
+    assert!(!format!("{:?}", loaded.settings).contains("canary"));
+    assert_eq!(loaded.settings.gateway.api_keys[0].name, "shop");
+}
