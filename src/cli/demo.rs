@@ -12,12 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
-use super::private_redis::PrivateRedis;
+use super::private_redis::{PrivateRedis, end};
 use super::worker::interrupted;
 use super::{Outcome, printable};
 use crate::job::{EntryFields, JobId, QueueName, Request};
@@ -185,15 +184,8 @@ impl Scene {
 
     /// Ends everything in good order.
     async fn strike(self) -> anyhow::Result<()> {
-        let until = Instant::now() + Duration::from_secs(5);
         for mut worker in self.workers {
-            let id = worker.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-            if let Some(id) = id {
-                kill_process(id, Signal::TERM)?;
-            }
-            if timeout_at(until, worker.wait()).await.is_err() {
-                worker.kill().await?;
-            }
+            end(&mut worker).await.context("ending a worker")?;
         }
         self.sandbox.stop().await;
         self.redis.stop().await.context("ending the private Redis")

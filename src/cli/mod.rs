@@ -140,3 +140,18 @@ async fn connect(loaded: &Loaded) -> anyhow::Result<Queue> {
 fn printable(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_names_the_exit_codes() {
+        let contract = include_str!("../../docs/contract.md");
+        let table = contract.split("| exit code |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let codes: Vec<u8> =
+            table.lines().filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
+        // 0 and 2 are the system's and clap's.
+        assert_eq!(codes, [0, SOME_FAILED, 2, UNAVAILABLE, BAD_CONFIGURATION]);
+    }
+}

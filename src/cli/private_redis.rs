@@ -5,16 +5,19 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::job::QueueName;
 use crate::queue::{ConnectOptions, Queue};
 
 /// How long the server may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long a process may take to end when it is asked to.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// A free port may be taken by somebody else before the server has it.
 const TRIES: usize = 5;
 
@@ -103,7 +106,22 @@ impl PrivateRedis {
     /// # Errors
     /// When the system cannot end it.
     pub async fn stop(mut self) -> std::io::Result<()> {
-        self.child.kill().await
+        end(&mut self.child).await
+    }
+}
+
+/// Asks a process to end (SIGTERM), which lets a container's client take its container along, and
+/// kills it when it has not ended in time.
+///
+/// # Errors
+/// When the system cannot end it.
+pub(super) async fn end(child: &mut Child) -> std::io::Result<()> {
+    if let Some(id) = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+        kill_process(id, Signal::TERM)?;
+    }
+    match timeout(ENDS_WITHIN, child.wait()).await {
+        Ok(ended) => ended.map(|_| ()),
+        Err(_) => child.kill().await,
     }
 }
 
