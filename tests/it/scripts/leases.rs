@@ -1,0 +1,96 @@
+//! What the dead leave: lost leases, crash loops, and the beat that finds the silent.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SubmitRules};
+
+use super::{LEASE, RETENTION, RULES, Scene, check};
+
+#[tokio::test]
+async fn reclaim_takes_back_what_was_held_too_long() {
+    let scene = Scene::new().await;
+    scene.submitting("submit", 0).await;
+    scene.polling("poll").await;
+    scene.claim_polls(1100).await;
+    assert_eq!(scene.reclaim(59_999).await, 0);
+    assert_eq!(scene.reclaim(61_100).await, 2);
+    assert_eq!(scene.reclaim(61_100).await, 0, "a repeated call finds nothing");
+    check(
+        &scene.0.dump().await,
+        expect![[r#"
+        job:poll
+          accepted-at 1800000000000 | attempts 0 | body-sha1 b4dd.. | claim 3 | customer-id acme | history +0 accepted, +100 submitted, +61100 lease lost | next-at 1800000061100 | polls 1 | posts 1 | recoveries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+        job:submit
+          accepted-at 1800000000000 | attempts 0 | body-sha1 6003.. | claim 2 | customer-id acme | history +0 accepted, +61100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
+        poll
+          poll 1800000061100
+        unconfirmed
+          submit 1800000030000
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone() {
+    let scene = Scene::new().await;
+    scene.submitting("mine", 0).await;
+    scene.waiting("theirs").await;
+    let theirs = scene.at(0).claim_submits(("w2", LEASE), 9, RULES, RETENTION).await.unwrap();
+    assert_eq!(theirs.jobs.len(), 1);
+    let dead = Lost::Worker { name: "w2", skip: 0 };
+    let reclaimed = scene.at(100).reclaim(dead, RULES, RETENTION).await.unwrap();
+    assert_eq!((reclaimed.taken, reclaimed.seen), (1, 2));
+    check(
+        &scene.0.dump().await,
+        expect![[r#"
+        job:mine
+          accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 3a55.. | claim 1 | customer-id acme | history +0 accepted | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+        job:theirs
+          accepted-at 1800000000000 | attempts 0 | body-sha1 42eb.. | claim 2 | customer-id acme | history +0 accepted, +100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
+        leases
+          mine 1800000060000
+        unconfirmed
+          theirs 1800000030000
+    "#]],
+    );
+}
+
+#[tokio::test]
+async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
+    let scene = Scene::new().await;
+    scene.waiting("a").await;
+    let patient = SubmitRules { max_resends: 100, ..RULES };
+    for crash in 0..MAX_RECOVERIES {
+        let queue = scene.at(u64::from(crash) * 100_000);
+        assert_eq!(queue.claim_submits(("w1", LEASE), 9, patient, RETENTION).await?.jobs.len(), 1);
+        let later = scene.at(u64::from(crash) * 100_000 + 60_000);
+        assert_eq!(later.reclaim(Lost::Overdue, patient, RETENTION).await?.taken, 1);
+    }
+    check(
+        &scene.0.dump().await,
+        expect![[r#"
+        dead
+          a 1800000460000
+        job:a ttl 200 s
+          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
+        results
+          #1 client-request-id a | status failed | ended-at 1800000460000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error crash-loop: its worker ended 5 times while submitting it | posts 5 | polls 0 | accepted-at 1800000000000
+    "#]],
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), QueueError> {
+    let scene = Scene::new().await;
+    scene.at(0).tick("w2").await?;
+    scene.polling("a").await;
+    let tick = scene.at(3999).tick("w1").await?;
+    assert_eq!(tick.silent, Vec::<String>::new());
+    assert_eq!((tick.submit_in, tick.poll_in), (None, Some(Duration::ZERO)));
+    scene.waiting("b").await;
+    let tick = scene.at(4000).tick("w1").await?;
+    assert_eq!((tick.silent, tick.submit_in), (vec!["w2".to_owned()], Some(Duration::ZERO)));
+    Ok(())
+}

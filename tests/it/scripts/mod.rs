@@ -1,0 +1,180 @@
+//! Every script on its own: what it does to the whole key space, what it answers, and that a
+//! repeated call (its first reply was lost) answers the same and changes nothing.
+
+mod admit;
+mod leases;
+mod poll;
+mod submit;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use expect_test::Expect;
+use reelq::job::{Claim, Entry, ErrorCode, Fault, UnknownFields};
+use reelq::queue::{
+    Admission, End, Hands, Lost, Move, PollClaim, Queue, Retention, Settled, Settlement,
+    SubmitClaim, SubmitRules,
+};
+
+use super::support::{TestQueue, id, job};
+
+const NOW: u64 = 1_800_000_000_000;
+const LEASE: Duration = Duration::from_secs(60);
+const RULES: SubmitRules = SubmitRules {
+    max_age: Duration::from_secs(86_400),
+    grace: Duration::from_secs(30),
+    max_resends: 2,
+};
+const RETENTION: Retention =
+    Retention { completed: Duration::from_secs(100), failed: Duration::from_secs(200) };
+
+/// A queue whose clock stands, at `NOW` plus some milliseconds.
+struct Scene(TestQueue);
+
+impl Scene {
+    async fn new() -> Self {
+        let scene = Self(TestQueue::start().await);
+        scene.0.queue.create_group().await.unwrap();
+        scene
+    }
+
+    fn at(&self, after_ms: u64) -> Queue {
+        self.0.queue.at(NOW + after_ms)
+    }
+
+    /// Enqueues a job, which then waits.
+    async fn waiting(&self, name: &str) {
+        assert_eq!(self.at(0).enqueue_many(&[job(name)]).await.unwrap(), [Admission::Waiting]);
+    }
+
+    /// A job in the hands of `w1` to be submitted, under claim 1, claimed at `after_ms`.
+    async fn submitting(&self, name: &str, after_ms: u64) {
+        self.waiting(name).await;
+        assert_eq!(self.claim_submits(after_ms).await.len(), 1);
+    }
+
+    async fn claim_submits(&self, after_ms: u64) -> Vec<SubmitClaim> {
+        let queue = self.at(after_ms);
+        queue.claim_submits(("w1", LEASE), 100, RULES, RETENTION).await.unwrap().jobs
+    }
+
+    async fn claim_polls(&self, after_ms: u64) -> Vec<PollClaim> {
+        self.at(after_ms).claim_polls(("w1", LEASE), 100).await.unwrap().jobs
+    }
+
+    /// A job that was accepted at 100 ms, to be checked at 1100 ms.
+    async fn polling(&self, name: &str) {
+        self.submitting(name, 0).await;
+        assert_eq!(self.settle(100, name, 1, accept("w-1")).await, Settled::Done);
+    }
+
+    async fn settle(&self, after_ms: u64, name: &str, claim: u64, to: Move) -> Settled {
+        let settlement = Settlement { id: id(name), claim: Claim(claim), to };
+        self.at(after_ms).settle(&[settlement], RULES, RETENTION).await.unwrap()[0]
+    }
+
+    /// Settles twice: the second call answers the same and changes nothing.
+    async fn settle_twice(
+        &self,
+        after_ms: u64,
+        name: &str,
+        claim: u64,
+        to: Move,
+        expected: Settled,
+    ) -> String {
+        self.twice(expected, async || self.settle(after_ms, name, claim, to.clone()).await).await
+    }
+
+    /// Calls twice: the second call answers the same and changes nothing. Returns the dump.
+    async fn twice<T: PartialEq + Debug>(&self, expected: T, call: impl AsyncFn() -> T) -> String {
+        assert_eq!(call().await, expected);
+        let dump = self.0.dump().await;
+        assert_eq!(call().await, expected, "a repeated call answers as the first did");
+        assert_eq!(self.0.dump().await, dump, "a repeated call changes nothing");
+        dump
+    }
+
+    /// Settles, and finds that nothing was changed.
+    async fn refused(&self, after_ms: u64, name: &str, claim: u64, to: Move, expected: Settled) {
+        let before = self.0.dump().await;
+        assert_eq!(self.settle(after_ms, name, claim, to).await, expected);
+        assert_eq!(self.0.dump().await, before, "a refusal changes nothing");
+    }
+
+    /// An entry on the inbox stream, delivered to `w1`.
+    async fn delivered(&self, fields: &[(&str, &str)]) -> (String, Entry) {
+        let mut words = vec!["XADD", "reelq:{video}:jobs", "*"];
+        words.extend(fields.iter().flat_map(|(name, value)| [*name, *value]));
+        let entry_id: String = self.0.command(&words).await;
+        let _delivered: redis::Value = self
+            .0
+            .command(&[
+                "XREADGROUP",
+                "GROUP",
+                "workers",
+                "w1",
+                "STREAMS",
+                "reelq:{video}:jobs",
+                ">",
+            ])
+            .await;
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let fields = fields.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+        (entry_id, Entry::read(fields, UnknownFields::Reject))
+    }
+
+    async fn admit(&self, free: usize, entries: &[(String, Entry)]) -> Vec<Admission> {
+        let hands = Hands { worker: "w1", lease: LEASE, free };
+        self.at(0).admit(hands, entries).await.unwrap().admissions
+    }
+
+    /// Takes back the leases that have run out.
+    async fn reclaim(&self, after_ms: u64) -> usize {
+        self.at(after_ms).reclaim(Lost::Overdue, RULES, RETENTION).await.unwrap().taken
+    }
+}
+
+fn accept(whilter_request_id: &str) -> Move {
+    let whilter_request_id = whilter_request_id.to_owned();
+    Move::Accept { whilter_request_id, first_check_in: Duration::from_millis(1000) }
+}
+
+fn requeue() -> Move {
+    let event = "retry: 500".to_owned();
+    Move::Requeue { delay: Duration::from_millis(2000), spends_attempt: true, event }
+}
+
+fn unconfirm(hold: bool) -> Move {
+    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold }
+}
+
+fn repoll(streak: &str) -> Move {
+    Move::Repoll { delay: Duration::from_millis(1600), streak: streak.to_owned() }
+}
+
+fn complete() -> Move {
+    let end = End::Completed { video_url: Some("https://cdn/v.mp4".to_owned()), image_url: None };
+    Move::Finish { end, source: "poll" }
+}
+
+fn fail() -> Move {
+    let fault = Fault::new(ErrorCode::GenerationFailed, "no face found");
+    Move::Finish { end: End::Failed(fault), source: "poll" }
+}
+
+/// Shows a dump without the parts that are beside the point of most tests.
+fn check(dump: &str, expected: Expect) {
+    let beside = ["body:", "jobs", "counters"];
+    let mut shown = String::new();
+    let mut skip = false;
+    for line in dump.lines() {
+        if !line.starts_with(' ') {
+            skip = beside.iter().any(|name| line.starts_with(name));
+        }
+        if !skip {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+    }
+    expected.assert_eq(&shown);
+}
