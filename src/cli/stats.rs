@@ -38,34 +38,39 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
 }
 
 fn table(stats: &Stats) -> Table {
+    let due = |due: u64, oldest_ms: u64| match due {
+        0 => "none due".to_owned(),
+        _ => format!("{due} due, the oldest for {oldest_ms} ms"),
+    };
+    let text = |what: &str| what.to_owned();
+    let mut rows = vec![
+        ("inbox", stats.inbox, text("not yet admitted")),
+        ("waiting", stats.waiting, due(stats.waiting_due, stats.oldest_submit_ms)),
+        ("unconfirmed", stats.unconfirmed, text("sent, not answered")),
+        ("polling", stats.polling, due(stats.polling_due, stats.oldest_poll_ms)),
+        ("leased", stats.leased, text("in a worker's hands")),
+        ("dead", stats.dead, text("failed or expired, kept for inspection")),
+        ("rejected", stats.rejected, text("entries kept aside")),
+        ("workers", stats.workers, text("alive")),
+        ("results", stats.results, text("entries on the stream")),
+    ];
+    let ages = stats.result_groups_ms.iter();
+    rows.extend(ages.map(|(group, age_ms)| {
+        (
+            group.as_str(),
+            *age_ms,
+            text("ms: the oldest result that this group has not acknowledged"),
+        )
+    }));
+    let totals = stats.counters.iter();
+    rows.extend(totals.map(|(name, total)| (name.as_str(), *total, text("in total"))));
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let late = |ms: u64| if ms == 0 { String::new() } else { format!("oldest {ms} ms late") };
-    let mut row = |name: &str, value: u64, remark: String| {
-        table.add_row([name.to_owned(), value.to_string(), remark]);
-    };
-    row("inbox", stats.inbox, String::new());
-    row(
-        "waiting",
-        stats.waiting,
-        format!("{} due {}", stats.waiting_due, late(stats.oldest_submit_ms)),
-    );
-    row("unconfirmed", stats.unconfirmed, String::new());
-    row(
-        "polling",
-        stats.polling,
-        format!("{} due {}", stats.polling_due, late(stats.oldest_poll_ms)),
-    );
-    row("leased", stats.leased, "in a worker's hands".to_owned());
-    row("dead", stats.dead, "failed or expired, kept for inspection".to_owned());
-    row("results", stats.results, "entries on the stream".to_owned());
-    row("rejected", stats.rejected, "entries kept aside".to_owned());
-    row("workers", stats.workers, String::new());
-    for (name, total) in &stats.counters {
-        row(&format!("total {name}"), *total, String::new());
+    for (name, count, remark) in rows {
+        table.add_row([super::printable(name), count.to_string(), remark]);
     }
     if let Some(reason) = &stats.paused {
-        row("paused", 1, super::printable(reason));
+        table.add_row(["paused".to_owned(), String::new(), super::printable(reason)]);
     }
     table
 }

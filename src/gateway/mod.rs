@@ -123,4 +123,8 @@ fn set_gauges(stats: &Stats) {
         let age = Duration::from_millis(late_ms);
         gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
     }
+    for (group, age_ms) in &stats.result_groups_ms {
+        let age = Duration::from_millis(*age_ms);
+        gauge!("reelq_results_group_age_seconds", "group" => group.clone()).set(age);
+    }
 }

@@ -97,6 +97,13 @@ impl Millis {
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// When a stream entry was added: the server puts its time into the entry's id. `None` when
+    /// this is no id.
+    #[must_use]
+    pub fn of_entry(entry_id: &str) -> Option<Self> {
+        entry_id.split('-').next()?.parse().ok().map(Self)
+    }
 }
 
 impl fmt::Display for Millis {

@@ -9,6 +9,7 @@ mod admit;
 mod claim;
 mod connection;
 mod error;
+mod groups;
 mod inbox;
 mod keys;
 mod record;
@@ -37,7 +38,8 @@ pub use stats::Stats;
 pub use sweep::{Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, Tick};
 pub use trim::TrimAges;
 
-use crate::job::{Entry, EntryFields, JobId, QueueName, Request};
+use self::connection::command;
+use crate::job::{Entry, EntryFields, JobId, Millis, QueueName, Request};
 
 /// One queue. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
@@ -213,6 +215,15 @@ impl Queue {
         let call = sweep::reclaim_call(&self.keys, self.now_ms, lost, rules, retention);
         let (taken, seen) = self.connection.call(&call).await?;
         Ok(Reclaimed { taken, seen })
+    }
+
+    /// The server's time, or the one that a test chose.
+    pub(crate) async fn server_time(&self) -> Result<Millis, QueueError> {
+        if let Some(now_ms) = self.now_ms {
+            return Ok(Millis(now_ms));
+        }
+        let (seconds, micros): (u64, u64) = self.connection.query(&command("TIME")).await?;
+        Ok(Millis(seconds * 1000 + micros / 1000))
     }
 
     /// A job's record, live or ended; `None` when there is none.

@@ -6,7 +6,6 @@ use redis::Value;
 
 use super::Queue;
 use super::claim::Values;
-use super::connection::command;
 use super::error::QueueError;
 
 /// Counts of a queue at one moment.
@@ -43,6 +42,9 @@ pub struct Stats {
     pub oldest_poll_ms: u64,
     /// Running totals since the queue began.
     pub counters: BTreeMap<String, u64>,
+    /// By group of result readers: how long ago the oldest result was published that it has not
+    /// acknowledged, in milliseconds.
+    pub result_groups_ms: BTreeMap<String, u64>,
 }
 
 impl Stats {
@@ -63,8 +65,13 @@ impl Queue {
     /// What the server answered.
     pub async fn stats(&self) -> Result<Stats, QueueError> {
         let keys = self.keys();
-        let time: (u64, u64) = self.connection().query(&command("TIME")).await?;
-        let now = time.0 * 1000 + time.1 / 1000;
+        let server_time = self.server_time().await?;
+        let now = server_time.0;
+        let ages = self.results_groups().await?.into_iter().map(|group| {
+            let age = group.oldest_unacknowledged.map_or(0, |at| server_time.since(at));
+            (group.name, age)
+        });
+        let result_groups_ms = ages.collect();
         let mut pipeline = redis::pipe();
         pipeline.xlen(keys.jobs());
         for place in ["submit", "unconfirmed", "poll", "leases", "dead"] {
@@ -97,6 +104,7 @@ impl Queue {
             oldest_poll_ms: late(replies.take()?),
             paused: replies.take()?,
             counters: replies.take()?,
+            result_groups_ms,
         })
     }
 }

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use redis::Value;
-use redis::streams::StreamInfoGroupsReply;
-
 use super::Queue;
 use super::admit::milliseconds;
 use super::connection::command;
@@ -32,48 +29,32 @@ impl Queue {
     /// # Errors
     /// What the server answered; repeating the call is safe.
     pub async fn trim(&self, ages: TrimAges) -> Result<(), QueueError> {
-        let time: (u64, u64) = self.connection().query(&command("TIME")).await?;
-        let now_ms = time.0 * 1000 + time.1 / 1000;
-        let before = |age| now_ms.saturating_sub(milliseconds(age));
-        let acknowledged = self.first_needed_result().await?;
-        let results = before(ages.any_results)
-            .max(before(ages.acknowledged_results).min(acknowledged.unwrap_or(0)));
+        let now = self.server_time().await?;
+        let before = |age| now.0.saturating_sub(milliseconds(age));
+        let groups = self.results_groups().await?;
+        // Without any group nobody has acknowledged anything.
+        let acknowledged = if groups.is_empty() { 0 } else { before(ages.acknowledged_results) };
+        let needed = groups.into_iter().filter_map(|group| group.oldest_unacknowledged).min();
+        let needed = needed.map_or(u64::MAX, |published| published.0);
+        let results = before(ages.any_results).max(acknowledged.min(needed));
         let rejected = before(REJECTED_MAX_AGE);
         for (stream, oldest) in
             [(self.keys().results(), results), (self.keys().rejected(), rejected)]
         {
-            let mut trim = command("XTRIM");
-            trim.arg(stream).arg(&["MINID", "~"]).arg(oldest);
-            let _removed: u64 = self.connection().query(&trim).await?;
+            self.trim_stream(&stream, oldest).await?;
         }
         self.trim_dead(before(ages.dead)).await
     }
 
-    /// The time of the oldest result that some group still needs; `None`: no group reads.
-    async fn first_needed_result(&self) -> Result<Option<u64>, QueueError> {
-        let results = self.keys().results();
-        let mut exists = command("EXISTS");
-        exists.arg(&results);
-        if !self.connection().query::<bool>(&exists).await? {
-            return Ok(None);
+    /// Removes the entries before this time, whole nodes only, a bounded number at a time.
+    async fn trim_stream(&self, stream: &str, before_ms: u64) -> Result<(), QueueError> {
+        loop {
+            let mut trim = command("XTRIM");
+            trim.arg(stream).arg(&["MINID", "~"]).arg(before_ms);
+            if self.connection().query::<u64>(&trim).await? == 0 {
+                return Ok(());
+            }
         }
-        let mut info = command("XINFO");
-        info.arg("GROUPS").arg(&results);
-        let groups: StreamInfoGroupsReply = self.connection().query(&info).await?;
-        let mut first_needed = None;
-        for group in groups.groups {
-            let mut pending = command("XPENDING");
-            pending.arg(&results).arg(&group.name);
-            // [count, smallest id, greatest id, consumers]
-            let summary: Vec<Value> = self.connection().query(&pending).await?;
-            let smallest = match summary.get(1) {
-                Some(Value::BulkString(id)) => String::from_utf8_lossy(id).into_owned(),
-                _ => group.last_delivered_id,
-            };
-            let needed = smallest.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or(0);
-            first_needed = Some(first_needed.map_or(needed, |known: u64| known.min(needed)));
-        }
-        Ok(first_needed)
     }
 
     async fn trim_dead(&self, before_ms: u64) -> Result<(), QueueError> {

@@ -130,10 +130,9 @@ impl Admitter {
     }
 }
 
-/// How long an entry lay on the stream: the server puts its time of arrival into the entry's id.
+/// How long an entry lay on the stream.
 fn waited(entry_id: &str, now: Millis) -> Duration {
-    let added = entry_id.split('-').next().and_then(|ms| ms.parse().ok()).map_or(now, Millis);
-    Duration::from_millis(now.since(added))
+    Duration::from_millis(now.since(Millis::of_entry(entry_id).unwrap_or(now)))
 }
 
 fn report(entry_id: &str, entry: &Entry, admission: Admission) {

@@ -2,6 +2,7 @@
 //!
 //! - `scripts`: every script on its own: seed, call, dump of the whole key space, and every call
 //!   made twice.
+//! - `keeping`: what is kept of what has ended, and for how long.
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
 //! - `bad_input`: what producers should not send, and do.
@@ -12,8 +13,8 @@
 mod bad_input;
 mod commands;
 mod crashes;
+mod keeping;
 mod lives;
-mod support;
-
 mod scripts;
 mod snippets;
+mod support;
