@@ -87,9 +87,11 @@ pub(crate) fn api_request(endpoint: &'static str, outcome: &'static str, seconds
     histogram!("reelq_api_request_seconds", "endpoint" => endpoint).record(seconds);
 }
 
-/// A job has ended; `error` is its code or empty.
-pub(crate) fn job_ended(status: &'static str, error: &'static str) {
-    counter!("reelq_jobs_ended_total", "status" => status, "error" => error).increment(1);
+/// So many jobs have ended; `error` is their code or empty.
+pub(crate) fn jobs_ended(status: &'static str, error: &'static str, count: u64) {
+    if count > 0 {
+        counter!("reelq_jobs_ended_total", "status" => status, "error" => error).increment(count);
+    }
 }
 
 /// An entry's POST begins, so long after its XADD.

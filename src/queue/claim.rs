@@ -45,6 +45,15 @@ pub struct Claimed<J> {
     pub next_in: Option<Duration>,
 }
 
+/// Jobs whose time was over when they were to be claimed. They have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// How many that were never sent, or surely not accepted: `expired`, `submit-deadline`.
+    pub expired: u64,
+    /// How many whose POST was never answered: `failed`, `submit-unconfirmed`.
+    pub failed: u64,
+}
+
 /// A job to be submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitClaim {
@@ -113,11 +122,13 @@ pub(crate) fn poll_call(
 }
 
 /// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.
-pub(crate) fn read_submit(reply: Vec<Value>) -> Result<Claimed<SubmitClaim>, QueueError> {
+pub(crate) fn read_submit(
+    reply: Vec<Value>,
+) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
     let mut values = Values(reply.into_iter());
     let now = Millis(values.take()?);
     let next: Option<u64> = values.take_if_given()?;
-    let _paused: u8 = values.take()?;
+    let overdue = Overdue { expired: values.take()?, failed: values.take()? };
     let mut jobs = Vec::with_capacity(values.0.len() / 5);
     while values.0.len() > 0 {
         jobs.push(SubmitClaim {
@@ -128,7 +139,7 @@ pub(crate) fn read_submit(reply: Vec<Value>) -> Result<Claimed<SubmitClaim>, Que
             unanswered: values.take()?,
         });
     }
-    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) })
+    Ok((Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) }, overdue))
 }
 
 /// Reads the reply of [`poll_call`].

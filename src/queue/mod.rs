@@ -26,7 +26,7 @@ use std::time::Duration;
 use redis::{AsyncCommands, Value};
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
-pub use claim::{CLAIM_BATCH, Claimed, PollClaim, Retention, SubmitClaim, SubmitRules};
+pub use claim::{CLAIM_BATCH, Claimed, Overdue, PollClaim, Retention, SubmitClaim, SubmitRules};
 pub use connection::{ConnectOptions, Connection};
 pub use error::QueueError;
 pub use inbox::{Inbox, RawEntry};
@@ -138,7 +138,7 @@ impl Queue {
         admit::read(self.connection.call(&call).await?)
     }
 
-    /// Takes due jobs into a worker's hands to be submitted.
+    /// Takes due jobs into a worker's hands to be submitted, and ends those whose time is over.
     ///
     /// # Errors
     /// What the server answered; after a lost reply the jobs are held until the lease runs out.
@@ -148,7 +148,7 @@ impl Queue {
         limit: usize,
         rules: SubmitRules,
         retention: Retention,
-    ) -> Result<Claimed<SubmitClaim>, QueueError> {
+    ) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
         let call = claim::submit_call(&self.keys, self.now_ms, holder, limit, rules, retention);
         claim::read_submit(self.connection.call(&call).await?)
     }
@@ -213,8 +213,8 @@ impl Queue {
         retention: Retention,
     ) -> Result<Reclaimed, QueueError> {
         let call = sweep::reclaim_call(&self.keys, self.now_ms, lost, rules, retention);
-        let (taken, seen) = self.connection.call(&call).await?;
-        Ok(Reclaimed { taken, seen })
+        let (taken, seen, failed) = self.connection.call(&call).await?;
+        Ok(Reclaimed { taken, failed, seen })
     }
 
     /// The server's time, or the one that a test chose.

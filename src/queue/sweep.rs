@@ -48,6 +48,8 @@ pub enum Lost<'a> {
 pub struct Reclaimed {
     /// Jobs taken back.
     pub taken: usize,
+    /// Of these, jobs that ended `failed`, `crash-loop`.
+    pub failed: u64,
     /// Leases looked at; fewer than a full batch means that these were the last.
     pub seen: usize,
 }

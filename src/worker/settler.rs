@@ -103,15 +103,15 @@ fn report_end(id: &JobId, end: &End) {
     match end {
         End::Completed { .. } => {
             tracing::info!(job.id = %id, "completed");
-            telemetry::job_ended("completed", "");
+            telemetry::jobs_ended("completed", "", 1);
         }
         End::Failed(fault) => {
             tracing::warn!(job.id = %id, error = %fault.to_field(), "failed");
-            telemetry::job_ended("failed", fault.code.as_str());
+            telemetry::jobs_ended("failed", fault.code.as_str(), 1);
         }
         End::Expired(fault) => {
             tracing::warn!(job.id = %id, error = %fault.to_field(), "expired");
-            telemetry::job_ended("expired", fault.code.as_str());
+            telemetry::jobs_ended("expired", fault.code.as_str(), 1);
         }
     }
 }

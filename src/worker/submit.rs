@@ -12,6 +12,7 @@ use crate::job::policy::Backoff;
 use crate::job::request::body_to_send;
 use crate::job::{Claim, ErrorCode, Fault, JobId, SubmitOutcome};
 use crate::queue::{Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules};
+use crate::telemetry;
 use crate::whilter::Client;
 
 /// A job to be submitted.
@@ -63,7 +64,11 @@ impl Stage for SubmitStage {
 
     async fn claim(&self, limit: usize) -> Result<Claimed<SubmitJob>, QueueError> {
         let holder = (&*self.holder, self.lease);
-        let claimed = self.queue.claim_submits(holder, limit, self.rules, self.retention).await?;
+        let (claimed, overdue) =
+            self.queue.claim_submits(holder, limit, self.rules, self.retention).await?;
+        let deadline = ErrorCode::SubmitDeadline.as_str();
+        telemetry::jobs_ended("expired", deadline, overdue.expired);
+        telemetry::jobs_ended("failed", ErrorCode::SubmitUnconfirmed.as_str(), overdue.failed);
         if claimed.jobs.is_empty() {
             return Ok(Claimed { jobs: Vec::new(), next_in: claimed.next_in });
         }

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use super::health::Turns;
 use super::intake::{Admitter, Begin};
 use super::retry::Retry;
+use crate::job::ErrorCode;
 use crate::job::policy::Backoff;
 use crate::queue::{Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
+use crate::telemetry;
 
 /// How often leases that have run out are looked for, at most; half of it is random.
 const OVERDUE: Backoff = Backoff {
@@ -91,6 +93,7 @@ impl Sweeper {
         loop {
             let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
             taken += batch.taken;
+            telemetry::jobs_ended("failed", ErrorCode::CrashLoop.as_str(), batch.failed);
             passed_over += batch.seen - batch.taken;
             if !batch.has_more() {
                 break;

@@ -24,7 +24,7 @@ for at = FIRST, #ARGV, ITEM do
   local id, whilter_id, next_at = ARGV[at], ARGV[at + 1], now + ARGV[at + 2]
   local record = P .. 'job:' .. id
   -- checks
-  local job = redis.call('HMGET', record, 'state', 'whilter-request-id', 'accepted-at', 'history',
+  local job = read(record, 'state', 'whilter-request-id', 'accepted-at', 'history',
     'also-accepted')
   local place = PLACE[job[1]]
   local code = not job[1] and 'gone' or place and 'polling' or job[1] ~= 'polling' and 'late'

@@ -19,14 +19,15 @@ local due = redis.call('ZRANGE', P .. 'poll', '-inf', now, 'BYSCORE', 'LIMIT', 0
 local reply, leased = { now, '' }, {}
 for _, id in ipairs(due) do
   local record = P .. 'job:' .. id
-  local job = redis.call('HMGET', record, 'state', 'claim', 'whilter-request-id', 'polls',
+  local job = read(record, 'state', 'claim', 'whilter-request-id', 'polls',
     'next-at', 'submitted-at', 'expires-at', 'streak')
-  if job[1] == 'polling' then
-    local claim, polls = job[2] + 1, job[4] + 1
+  if job[1] == 'polling' and job[3] then
+    local claim, polls = (job[2] or 0) + 1, (job[4] or 0) + 1
     redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
     leased[#leased + 1] = now + lease_ms
     leased[#leased + 1] = id
-    for _, value in ipairs({ id, claim, job[3], polls, job[5], job[6], job[7] or '', job[8] or '' }) do
+    for _, value in ipairs({ id, claim, job[3], polls, job[5] or now, job[6] or now, job[7] or '',
+      job[8] or '' }) do
       reply[#reply + 1] = value
     end
   else

@@ -11,8 +11,8 @@
 -- ARGV[5] max_age_ms: submit.max_age
 -- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
 -- ARGV[7] failed_retention_ms
--- Returns: now, next due ('' = none known), whether the queue is paused (1 or 0), then items
---   of 5: id, claim, attempts, retries, POSTs unanswered so far
+-- Returns: now, next due ('' = none, or paused), how many expired and how many failed here,
+--   then items of 5: id, claim, attempts, retries, POSTs unanswered so far
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
 local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -21,19 +21,19 @@ local retention = { failed_ms = tonumber(ARGV[7]) }
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-if redis.call('EXISTS', P .. 'paused') == 1 then return { now, '', 1 } end
+if redis.call('EXISTS', P .. 'paused') == 1 then return { now, '', 0, 0 } end
 
 -- writes
-local reply, leased = { now, '', 0 }, {}
+local reply, leased = { now, '', 0, 0 }, {}
 
 local function take(id, record, job)
-  local claim, posts = job[2] + 1, job[3] + 1
+  local claim, posts = (job[2] or 0) + 1, (job[3] or 0) + 1
   redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts, 'worker',
     worker, 'begun-at', now)
   redis.call('HDEL', record, 'next-at')
   leased[#leased + 1] = now + lease_ms
   leased[#leased + 1] = id
-  for _, value in ipairs({ id, claim, job[4], job[5] or 0, job[6] or 0 }) do
+  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0 }) do
     reply[#reply + 1] = value
   end
 end
@@ -41,16 +41,18 @@ end
 local function overdue(id, place)
   if place == 'submit' then
     conclude(id, 'expired', { 'error', 'submit-deadline: not submitted in time' }, now, retention)
+    reply[3] = reply[3] + 1
   else
     conclude(id, 'failed', { 'error',
       'submit-unconfirmed: a POST was sent, its answer never came' }, now, retention)
+    reply[4] = reply[4] + 1
   end
 end
 
 -- What becomes of one due member; says whether it leaves its place.
 local function decide(id, place)
   local record = P .. 'job:' .. id
-  local job = redis.call('HMGET', record, 'state', 'claim', 'posts', 'attempts', 'retries',
+  local job = read(record, 'state', 'claim', 'posts', 'attempts', 'retries',
     'unconfirmed', 'accepted-at', 'not-before', 'expires-at')
   if job[1] ~= EXPECTED[place] then
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
@@ -59,7 +61,7 @@ local function decide(id, place)
   local deadline = submit_deadline(job[7], job[8], job[9], max_age_ms)
   if deadline <= now then
     overdue(id, place)
-  elseif place == 'unconfirmed' and tonumber(job[6]) > max_resends then
+  elseif place == 'unconfirmed' and tonumber(job[6] or 0) > max_resends then
     redis.call('HSET', record, 'next-at', deadline)
     redis.call('ZADD', P .. place, deadline, id)
     return false

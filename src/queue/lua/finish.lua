@@ -19,7 +19,7 @@ local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, status = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   -- checks
-  local job = redis.call('HMGET', P .. 'job:' .. id, 'state', 'claim', 'worker')
+  local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker')
   local in_hand = job[2] == claim and job[3]
   local code
   if not job[1] then

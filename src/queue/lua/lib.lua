@@ -12,12 +12,20 @@ local function clock(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Some fields of a record. What is no hash counts as no record: a key that somebody wrote must
+-- not stop the jobs beside it.
+local function read(record, ...)
+  local fields = redis.pcall('HMGET', record, ...)
+  return fields.err and {} or fields
+end
+
 local HISTORY_MAX_BYTES = 400
 
 -- The history with one more item, `+<ms since acceptance> <event>`. A run of polls keeps its
 -- first and its last; when the text grows too long, the items after the first go.
 local function remember(history, accepted_at, now, event)
-  local item = '+' .. (now - tonumber(accepted_at)) .. ' ' .. event
+  local item = '+' .. (now - (tonumber(accepted_at) or now)) .. ' ' .. event
+  history = history or ''
   if event == 'poll' then
     history = history:gsub('(%+%d+ poll), %+%d+ poll$', '%1')
   end
@@ -32,7 +40,7 @@ end
 
 -- When a job that is not yet accepted by the API ends by time, in Unix ms.
 local function submit_deadline(accepted_at, not_before, expires_at, max_age_ms)
-  local from = math.max(tonumber(accepted_at), tonumber(not_before or 0))
+  local from = math.max(tonumber(accepted_at) or 0, tonumber(not_before or 0))
   return math.min(from + max_age_ms, tonumber(expires_at or math.huge))
 end
 
@@ -81,7 +89,7 @@ end
 -- was sent again `max_resends` times. `job` has the record's fields; `changes` are written as well.
 local function to_unconfirmed(id, job, event, changes, now, rules)
   local count = tonumber(job.unconfirmed or 0) + 1
-  local due = tonumber(job.begun_at) + rules.grace_ms
+  local due = (tonumber(job.begun_at) or now) + rules.grace_ms
   if job.hold or count > rules.max_resends then
     due = submit_deadline(job.accepted_at, job.not_before, job.expires_at, rules.max_age_ms)
   end

@@ -12,7 +12,7 @@
 -- ARGV[7] max_age_ms: submit.max_age
 -- ARGV[8] max_recoveries: consecutive crashes after which a submit fails
 -- ARGV[9] failed_retention_ms
--- Returns: how many were taken, how many leases were looked at
+-- Returns: how many were taken, how many leases were looked at, how many jobs failed
 -- Why: the claim rises, so that a late failure of the old holder is refused.
 local now = clock(ARGV[1])
 local dead, skip, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,6 +30,8 @@ else
 end
 
 -- writes
+local failed = 0
+
 local function recover(id, record, job)
   local recoveries, claim = (job[3] or 0) + 1, (job[2] or 0) + 1
   local changes = { 'claim', claim, 'recoveries', recoveries }
@@ -40,11 +42,13 @@ local function recover(id, record, job)
   elseif job[1] == 'submitting' and recoveries >= max_recoveries then
     conclude(id, 'failed', { 'claim', claim, 'error',
       'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
+    failed = failed + 1
   elseif job[1] == 'submitting' then
     to_unconfirmed(id, { unconfirmed = job[4], begun_at = job[5], accepted_at = job[6],
       not_before = job[7], expires_at = job[8], history = job[9] }, 'lease lost', changes, now, rules)
   else
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+    return
   end
   redis.call('HDEL', record, 'worker', 'begun-at')
 end
@@ -52,7 +56,7 @@ end
 local leaving = {}
 for _, id in ipairs(held) do
   local record = P .. 'job:' .. id
-  local job = redis.call('HMGET', record, 'state', 'claim', 'recoveries', 'unconfirmed', 'begun-at',
+  local job = read(record, 'state', 'claim', 'recoveries', 'unconfirmed', 'begun-at',
     'accepted-at', 'not-before', 'expires-at', 'history', 'worker')
   if dead == '' or job[10] == dead or not job[10] then
     recover(id, record, job)
@@ -60,4 +64,4 @@ for _, id in ipairs(held) do
   end
 end
 if #leaving > 0 then redis.call('ZREM', leases, unpack(leaving)) end
-return { #leaving, #held }
+return { #leaving, #held, failed }

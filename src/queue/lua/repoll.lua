@@ -14,7 +14,7 @@ for at = FIRST, #ARGV, ITEM do
   local id, claim, next_at, streak = ARGV[at], ARGV[at + 1], now + ARGV[at + 2], ARGV[at + 3]
   local record = P .. 'job:' .. id
   -- checks
-  local job = redis.call('HMGET', record, 'state', 'claim', 'worker', 'accepted-at', 'history')
+  local job = read(record, 'state', 'claim', 'worker', 'accepted-at', 'history')
   local code = not job[1] and 'gone' or (job[1] ~= 'polling' or job[2] ~= claim) and 'stale'
     or 'polling'
   -- writes

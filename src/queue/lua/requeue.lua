@@ -13,14 +13,14 @@ for at = FIRST, #ARGV, ITEM do
   local id, claim, event = ARGV[at], ARGV[at + 1], ARGV[at + 4]
   local record = P .. 'job:' .. id
   -- checks
-  local job = redis.call('HMGET', record, 'state', 'claim', 'attempts', 'retries', 'accepted-at',
+  local job = read(record, 'state', 'claim', 'attempts', 'retries', 'accepted-at',
     'history', 'expires-at')
   local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
   -- writes
   if code == 'submitting' then
     code = 'waiting'
     local next_at = math.min(now + ARGV[at + 2], tonumber(job[7]) or math.huge)
-    redis.call('HSET', record, 'state', 'waiting', 'attempts', job[3] + ARGV[at + 3], 'retries',
+    redis.call('HSET', record, 'state', 'waiting', 'attempts', (job[3] or 0) + ARGV[at + 3], 'retries',
       (job[4] or 0) + 1, 'next-at', next_at, 'history', remember(job[6], job[5], now, event))
     redis.call('HDEL', record, 'worker', 'begun-at', 'recoveries')
     due[#due + 1] = next_at

@@ -18,7 +18,7 @@ for at = FIRST, #ARGV, ITEM do
   local id, claim, event = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local record = P .. 'job:' .. id
   -- checks
-  local job = redis.call('HMGET', record, 'state', 'claim', 'unconfirmed', 'begun-at',
+  local job = read(record, 'state', 'claim', 'unconfirmed', 'begun-at',
     'accepted-at', 'not-before', 'expires-at', 'history')
   local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
   -- writes

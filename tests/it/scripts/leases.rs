@@ -36,7 +36,7 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
     let scene = Scene::new().await;
     scene.submitting("mine", 0).await;
     scene.waiting("theirs").await;
-    let theirs = scene.at(0).claim_submits(("w2", LEASE), 9, RULES, RETENTION).await.unwrap();
+    let theirs = scene.at(0).claim_submits(("w2", LEASE), 9, RULES, RETENTION).await.unwrap().0;
     assert_eq!(theirs.jobs.len(), 1);
     let dead = Lost::Worker { name: "w2", skip: 0 };
     let reclaimed = scene.at(100).reclaim(dead, RULES, RETENTION).await.unwrap();
@@ -63,7 +63,10 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
     let patient = SubmitRules { max_resends: 100, ..RULES };
     for crash in 0..MAX_RECOVERIES {
         let queue = scene.at(u64::from(crash) * 100_000);
-        assert_eq!(queue.claim_submits(("w1", LEASE), 9, patient, RETENTION).await?.jobs.len(), 1);
+        assert_eq!(
+            queue.claim_submits(("w1", LEASE), 9, patient, RETENTION).await?.0.jobs.len(),
+            1
+        );
         let later = scene.at(u64::from(crash) * 100_000 + 60_000);
         assert_eq!(later.reclaim(Lost::Overdue, patient, RETENTION).await?.taken, 1);
     }

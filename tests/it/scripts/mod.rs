@@ -2,6 +2,7 @@
 //! repeated call (its first reply was lost) answers the same and changes nothing.
 
 mod admit;
+mod damage;
 mod leases;
 mod poll;
 mod submit;
@@ -55,7 +56,7 @@ impl Scene {
 
     async fn claim_submits(&self, after_ms: u64) -> Vec<SubmitClaim> {
         let queue = self.at(after_ms);
-        queue.claim_submits(("w1", LEASE), 100, RULES, RETENTION).await.unwrap().jobs
+        queue.claim_submits(("w1", LEASE), 100, RULES, RETENTION).await.unwrap().0.jobs
     }
 
     async fn claim_polls(&self, after_ms: u64) -> Vec<PollClaim> {

@@ -32,11 +32,11 @@ async fn claim_submit_says_when_the_next_is_due_and_respects_the_pause() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
     assert_eq!(scene.settle(0, "a", 1, requeue()).await, Settled::Done);
-    let claimed = scene.at(500).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap();
+    let claimed = scene.at(500).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, Some(Duration::from_millis(1500))));
     let _: () = scene.0.command(&["SET", "reelq:{video}:paused", "holiday"]).await;
     let before = scene.0.dump().await;
-    let claimed = scene.at(9000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap();
+    let claimed = scene.at(9000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, None));
     assert_eq!(scene.0.dump().await, before);
 }
@@ -199,6 +199,7 @@ async fn unconfirm_can_hold_a_job() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
     scene.settle_twice(100, "a", 1, unconfirm(true), Settled::Done).await;
-    let claimed = scene.at(60_000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap();
+    let claimed =
+        scene.at(60_000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs, claimed.next_in), (vec![], Some(Duration::from_secs(86_340))));
 }
