@@ -36,6 +36,20 @@ pub struct Retention {
     pub failed: Duration,
 }
 
+/// Who claims, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The worker's name.
+    pub worker: &'a str,
+    /// How long it may hold a job.
+    pub lease: Duration,
+    /// How many jobs it can begin at once; at most [`CLAIM_BATCH`] are given.
+    pub limit: usize,
+    /// The claim's number among this worker's claims of the stage, rising. A claim whose reply
+    /// was lost is repeated under the same number, and gives the same jobs.
+    pub number: u64,
+}
+
 /// What a claim brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed<J> {
@@ -94,31 +108,28 @@ pub struct PollClaim {
 pub(crate) fn submit_call(
     keys: &Keys,
     now_ms: Option<u64>,
-    (worker, lease): (&str, Duration),
-    limit: usize,
+    claimant: Claimant<'_>,
     rules: SubmitRules,
     retention: Retention,
 ) -> Call {
-    Call::new(Name::ClaimSubmit, keys, now_ms)
-        .arg(worker)
-        .arg(milliseconds(lease))
-        .arg(limit.min(CLAIM_BATCH))
+    begin(Name::ClaimSubmit, keys, now_ms, claimant)
         .arg(milliseconds(rules.max_age))
         .arg(rules.max_resends)
         .arg(milliseconds(retention.failed))
 }
 
 /// Builds a claim of jobs to be checked.
-pub(crate) fn poll_call(
-    keys: &Keys,
-    now_ms: Option<u64>,
-    (worker, lease): (&str, Duration),
-    limit: usize,
-) -> Call {
-    Call::new(Name::ClaimPoll, keys, now_ms)
-        .arg(worker)
-        .arg(milliseconds(lease))
-        .arg(limit.min(CLAIM_BATCH))
+pub(crate) fn poll_call(keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -> Call {
+    begin(Name::ClaimPoll, keys, now_ms, claimant)
+}
+
+/// What both claims begin with.
+fn begin(name: Name, keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -> Call {
+    Call::new(name, keys, now_ms)
+        .arg(claimant.worker)
+        .arg(milliseconds(claimant.lease))
+        .arg(claimant.limit.min(CLAIM_BATCH))
+        .arg(claimant.number)
 }
 
 /// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.

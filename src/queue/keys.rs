@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 14] = [
+pub const KEYS: [(&str, &str); 16] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -15,6 +15,8 @@ pub const KEYS: [(&str, &str); 14] = [
     ("unconfirmed", "zset"),
     ("poll", "zset"),
     ("leases", "zset"),
+    ("claimed:submit:", "string"),
+    ("claimed:poll:", "string"),
     ("results", "stream"),
     ("dead", "zset"),
     ("rejected", "stream"),

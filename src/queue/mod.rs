@@ -21,12 +21,13 @@ mod sweep;
 mod trim;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use redis::{AsyncCommands, Value};
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
-pub use claim::{CLAIM_BATCH, Claimed, Overdue, PollClaim, Retention, SubmitClaim, SubmitRules};
+pub use claim::{
+    CLAIM_BATCH, Claimant, Claimed, Overdue, PollClaim, Retention, SubmitClaim, SubmitRules,
+};
 pub use connection::{ConnectOptions, Connection};
 pub use error::QueueError;
 pub use inbox::{Inbox, RawEntry};
@@ -141,15 +142,15 @@ impl Queue {
     /// Takes due jobs into a worker's hands to be submitted, and ends those whose time is over.
     ///
     /// # Errors
-    /// What the server answered; after a lost reply the jobs are held until the lease runs out.
+    /// What the server answered. Repeat the call under the same number: what it took is held by
+    /// this worker, and nobody else gets it before the lease runs out.
     pub async fn claim_submits(
         &self,
-        holder: (&str, Duration),
-        limit: usize,
+        claimant: Claimant<'_>,
         rules: SubmitRules,
         retention: Retention,
     ) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
-        let call = claim::submit_call(&self.keys, self.now_ms, holder, limit, rules, retention);
+        let call = claim::submit_call(&self.keys, self.now_ms, claimant, rules, retention);
         claim::read_submit(self.connection.call(&call).await?)
     }
 
@@ -159,10 +160,9 @@ impl Queue {
     /// As [`Queue::claim_submits`].
     pub async fn claim_polls(
         &self,
-        holder: (&str, Duration),
-        limit: usize,
+        claimant: Claimant<'_>,
     ) -> Result<Claimed<PollClaim>, QueueError> {
-        let call = claim::poll_call(&self.keys, self.now_ms, holder, limit);
+        let call = claim::poll_call(&self.keys, self.now_ms, claimant);
         claim::read_poll(self.connection.call(&call).await?)
     }
 

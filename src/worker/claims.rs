@@ -3,13 +3,13 @@
 //! Claimed is begun: it asks for no more jobs than it has permits, and hands each over together
 //! with its permit, so nothing waits in a dying worker's memory.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, LONGEST_WAIT};
 use super::health::Turns;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
@@ -28,6 +28,7 @@ impl<S: Stage> ClaimLoop<S> {
     /// Runs until the worker stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut retry = Retry::new(S::NAME);
+        let mut claims = 1_u64..;
         loop {
             self.turns.turned();
             let rung = tokio::select! {
@@ -41,7 +42,10 @@ impl<S: Stage> ClaimLoop<S> {
                 permits = self.free_permits() => permits,
                 _ = stopping.wait_for(|it| *it) => return,
             };
-            self.turn(permits, &mut retry).await;
+            let number = claims.next().expect("the numbers never end");
+            if self.turn(permits, number, &mut retry, &mut stopping).await.is_break() {
+                return;
+            }
         }
     }
 
@@ -50,7 +54,7 @@ impl<S: Stage> ClaimLoop<S> {
         loop {
             self.turns.turned();
             let first = Arc::clone(&self.permits).acquire_owned();
-            let wait = tokio::time::timeout(Duration::from_secs(1), first);
+            let wait = tokio::time::timeout(LONGEST_WAIT, first);
             let Ok(permit) = wait.await else { continue };
             let mut permits = permit.expect("the semaphore is never closed");
             let more = self.permits.available_permits().min(CLAIM_BATCH - 1);
@@ -63,27 +67,35 @@ impl<S: Stage> ClaimLoop<S> {
         }
     }
 
-    /// One claim; sets the alarm for the next.
-    async fn turn(&self, mut permits: OwnedSemaphorePermit, retry: &mut Retry) {
+    /// One claim, repeated until its fate is known; sets the alarm for the next.
+    async fn turn(
+        &self,
+        mut permits: OwnedSemaphorePermit,
+        number: u64,
+        retry: &mut Retry,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> ControlFlow<()> {
         let since = Instant::now();
-        match self.stage.claim(permits.num_permits()).await {
-            Ok(claimed) => {
-                retry.reset();
-                for job in claimed.jobs {
-                    let permit = permits.split(1);
-                    let in_hand = InHand { job: Arc::new(job), since, permit };
-                    // The lane has room for every permit and outlives this loop.
-                    let _ = self.entrance.send(in_hand).await;
-                }
-                if let Some(delay) = claimed.next_in {
-                    self.alarm.ring_in(delay);
-                }
+        let claimed = loop {
+            match self.stage.claim(permits.num_permits(), number).await {
+                Ok(claimed) => break claimed,
+                Err(error) => tokio::select! {
+                    () = retry.wait(&error) => {}
+                    // What this claim may have taken is left to its lease.
+                    _ = stopping.wait_for(|it| *it) => return ControlFlow::Break(()),
+                },
             }
-            Err(error) => {
-                drop(permits);
-                retry.wait(&error).await;
-                self.alarm.ring_in(Duration::ZERO);
-            }
+        };
+        retry.reset();
+        for job in claimed.jobs {
+            let permit = permits.split(1);
+            let in_hand = InHand { job: Arc::new(job), since, permit };
+            // The lane has room for every permit and outlives this loop.
+            let _ = self.entrance.send(in_hand).await;
         }
+        if let Some(delay) = claimed.next_in {
+            self.alarm.ring_in(delay);
+        }
+        ControlFlow::Continue(())
     }
 }

@@ -120,6 +120,7 @@ impl Worker {
             retention,
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
+            turns: health.turns("settler"),
         });
         tokio::spawn(settling);
 

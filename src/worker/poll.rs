@@ -10,7 +10,7 @@ use super::stage::{Held, Stage};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, StatusOutcome, Streak};
-use crate::queue::{Claimed, End, Move, PollClaim, Queue, QueueError};
+use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError};
 use crate::telemetry;
 use crate::whilter::Client;
 
@@ -54,8 +54,9 @@ impl Stage for PollStage {
     type Outcome = StatusOutcome;
     const NAME: &'static str = "poll";
 
-    async fn claim(&self, limit: usize) -> Result<Claimed<PollClaim>, QueueError> {
-        self.queue.claim_polls((&self.holder, self.lease), limit).await
+    async fn claim(&self, limit: usize, number: u64) -> Result<Claimed<PollClaim>, QueueError> {
+        let claimant = Claimant { worker: &self.holder, lease: self.lease, limit, number };
+        self.queue.claim_polls(claimant).await
     }
 
     async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {

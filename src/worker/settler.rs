@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::alarm::Alarm;
+use super::alarm::{Alarm, LONGEST_WAIT};
+use super::health::Turns;
 use super::retry::Retry;
 use crate::job::JobId;
 use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
@@ -46,12 +48,19 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
+    pub(crate) turns: Turns,
 }
 
 impl Writer {
     async fn run(self, mut receiver: mpsc::Receiver<Waiting>) {
         let mut batch = Vec::with_capacity(CLAIM_BATCH);
-        while receiver.recv_many(&mut batch, CLAIM_BATCH).await > 0 {
+        loop {
+            self.turns.turned();
+            match timeout(LONGEST_WAIT, receiver.recv_many(&mut batch, CLAIM_BATCH)).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) => continue,
+            }
             let (settlements, written): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
             let settled = self.write(&settlements).await;
             for ((settlement, settled), written) in settlements.iter().zip(settled).zip(written) {

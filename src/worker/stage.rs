@@ -23,10 +23,12 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// Its name in logs, metrics and on the wake channel.
     const NAME: &'static str;
 
-    /// Takes at most `limit` due jobs into this worker's hands.
+    /// Takes at most `limit` due jobs into this worker's hands. After an error the call is
+    /// repeated under the same number, which no other claim of this worker has.
     fn claim(
         &self,
         limit: usize,
+        number: u64,
     ) -> impl Future<Output = Result<Claimed<Self::Job>, QueueError>> + Send;
 
     /// Makes the call, which ends by `until` at the latest.

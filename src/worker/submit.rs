@@ -11,7 +11,9 @@ use super::stage::{Held, Stage};
 use crate::job::policy::Backoff;
 use crate::job::request::body_to_send;
 use crate::job::{Claim, ErrorCode, Fault, JobId, SubmitOutcome};
-use crate::queue::{Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules};
+use crate::queue::{
+    Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
+};
 use crate::telemetry;
 use crate::whilter::Client;
 
@@ -62,10 +64,10 @@ impl Stage for SubmitStage {
     type Outcome = SubmitOutcome;
     const NAME: &'static str = "submit";
 
-    async fn claim(&self, limit: usize) -> Result<Claimed<SubmitJob>, QueueError> {
-        let holder = (&*self.holder, self.lease);
+    async fn claim(&self, limit: usize, number: u64) -> Result<Claimed<SubmitJob>, QueueError> {
+        let claimant = Claimant { worker: &self.holder, lease: self.lease, limit, number };
         let (claimed, overdue) =
-            self.queue.claim_submits(holder, limit, self.rules, self.retention).await?;
+            self.queue.claim_submits(claimant, self.rules, self.retention).await?;
         let deadline = ErrorCode::SubmitDeadline.as_str();
         telemetry::jobs_ended("expired", deadline, overdue.expired);
         telemetry::jobs_ended("failed", ErrorCode::SubmitUnconfirmed.as_str(), overdue.failed);
@@ -73,7 +75,6 @@ impl Stage for SubmitStage {
             return Ok(Claimed { jobs: Vec::new(), next_in: claimed.next_in });
         }
         let ids: Vec<&JobId> = claimed.jobs.iter().map(|job| &job.id).collect();
-        // Without their bodies the jobs cannot begin; their leases run out and heal them.
         let bodies = self.queue.bodies(&ids).await?;
         let jobs = claimed.jobs.into_iter().zip(bodies);
         let jobs = jobs.map(|(claim, body)| SubmitJob { claim, body: body.map(Bytes::from) });

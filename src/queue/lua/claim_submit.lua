@@ -8,24 +8,47 @@
 -- ARGV[2] worker
 -- ARGV[3] lease_ms
 -- ARGV[4] limit: at most 100
--- ARGV[5] max_age_ms: submit.max_age
--- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
--- ARGV[7] failed_retention_ms
+-- ARGV[5] number: of this claim among the worker's, rising
+-- ARGV[6] max_age_ms: submit.max_age
+-- ARGV[7] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none, or paused), how many expired and how many failed here,
 --   then items of 5: id, claim, attempts, retries, POSTs unanswered so far
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
 local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6])
-local retention = { failed_ms = tonumber(ARGV[7]) }
+local number, max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local retention = { failed_ms = tonumber(ARGV[8]) }
+local claimed = P .. 'claimed:submit:' .. worker
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-if redis.call('EXISTS', P .. 'paused') == 1 then return { now, '', 0, 0 } end
+local reply, taken = { now, '', 0, 0 }, {}
+local function give(id, job, claim)
+  taken[#taken + 1] = id
+  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0 }) do
+    reply[#reply + 1] = value
+  end
+end
+
+local function answer()
+  local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
+    tonumber(head('submit')) or math.huge)
+  if next_due < math.huge then reply[2] = next_due end
+  return reply
+end
+
+local again = taken_before(claimed, number)
+for _, id in ipairs(again or {}) do
+  local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker', 'attempts', 'retries',
+    'unconfirmed')
+  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2]) end
+end
+if again then return answer() end
+if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
 
 -- writes
-local reply, leased = { now, '', 0, 0 }, {}
-
+local leased = {}
 local function take(id, record, job)
   local claim, posts = (job[2] or 0) + 1, (job[3] or 0) + 1
   redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts, 'worker',
@@ -33,9 +56,7 @@ local function take(id, record, job)
   redis.call('HDEL', record, 'next-at')
   leased[#leased + 1] = now + lease_ms
   leased[#leased + 1] = id
-  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0 }) do
-    reply[#reply + 1] = value
-  end
+  give(id, job, claim)
 end
 
 local function overdue(id, place)
@@ -80,11 +101,11 @@ for _, place in ipairs({ 'unconfirmed', 'submit' }) do
     if decide(id, place) then table.insert(leaving[place], id) end
   end
 end
-if #leased > 0 then redis.call('ZADD', P .. 'leases', unpack(leased)) end
+if #leased > 0 then
+  redis.call('SET', claimed, number .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
+  redis.call('ZADD', P .. 'leases', unpack(leased))
+end
 for place, ids in pairs(leaving) do
   if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
 end
-local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
-  tonumber(head('submit')) or math.huge)
-if next_due < math.huge then reply[2] = next_due end
-return reply
+return answer()

@@ -103,3 +103,16 @@ end
 local function head(place)
   return redis.call('ZRANGE', P .. place, 0, 0, 'WITHSCORES')[2] or ''
 end
+
+-- The jobs that a worker's claim of this number took, when the call comes again because its
+-- reply was lost; none when a later claim has overtaken it; nil when it is new.
+local function taken_before(claimed, number)
+  local last = redis.call('GET', claimed) or '0'
+  local last_number = tonumber(last:match('^%d+'))
+  if number > last_number then return nil end
+  local ids = {}
+  if number == last_number then
+    for id in last:gmatch(' (%S+)') do ids[#ids + 1] = id end
+  end
+  return ids
+end

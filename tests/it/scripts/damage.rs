@@ -4,7 +4,7 @@ use reelq::job::Claim;
 use reelq::queue::{Admission, Lost, Move, Settled, Settlement};
 
 use super::super::support::{id, job};
-use super::{LEASE, RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
+use super::{RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
 
 /// What can be done to the record of the job `bad`.
 const DAMAGES: [&[&str]; 3] = [

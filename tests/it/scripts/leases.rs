@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::expect;
 use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SubmitRules};
 
-use super::{LEASE, RETENTION, RULES, Scene, check};
+use super::{RETENTION, RULES, Scene, check};
 
 #[tokio::test]
 async fn reclaim_takes_back_what_was_held_too_long() {
@@ -19,15 +19,15 @@ async fn reclaim_takes_back_what_was_held_too_long() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:poll
-          accepted-at 1800000000000 | attempts 0 | body-sha1 b4dd.. | claim 3 | customer-id acme | history +0 accepted, +100 submitted, +61100 lease lost | next-at 1800000061100 | polls 1 | posts 1 | recoveries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        job:submit
-          accepted-at 1800000000000 | attempts 0 | body-sha1 6003.. | claim 2 | customer-id acme | history +0 accepted, +61100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
-        poll
-          poll 1800000061100
-        unconfirmed
-          submit 1800000030000
-    "#]],
+            job:poll
+              accepted-at 1800000000000 | attempts 0 | body-sha1 b4dd.. | claim 3 | customer-id acme | history +0 accepted, +100 submitted, +61100 lease lost | next-at 1800000061100 | polls 1 | posts 1 | recoveries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            job:submit
+              accepted-at 1800000000000 | attempts 0 | body-sha1 6003.. | claim 2 | customer-id acme | history +0 accepted, +61100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
+            poll
+              poll 1800000061100
+            unconfirmed
+              submit 1800000030000
+        "#]],
     );
 }
 
@@ -36,7 +36,7 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
     let scene = Scene::new().await;
     scene.submitting("mine", 0).await;
     scene.waiting("theirs").await;
-    let theirs = scene.at(0).claim_submits(("w2", LEASE), 9, RULES, RETENTION).await.unwrap().0;
+    let theirs = scene.at(0).claim_submits(scene.claimant("w2"), RULES, RETENTION).await.unwrap().0;
     assert_eq!(theirs.jobs.len(), 1);
     let dead = Lost::Worker { name: "w2", skip: 0 };
     let reclaimed = scene.at(100).reclaim(dead, RULES, RETENTION).await.unwrap();
@@ -44,15 +44,15 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:mine
-          accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 3a55.. | claim 1 | customer-id acme | history +0 accepted | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
-        job:theirs
-          accepted-at 1800000000000 | attempts 0 | body-sha1 42eb.. | claim 2 | customer-id acme | history +0 accepted, +100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
-        leases
-          mine 1800000060000
-        unconfirmed
-          theirs 1800000030000
-    "#]],
+            job:mine
+              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 3a55.. | claim 1 | customer-id acme | history +0 accepted | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+            job:theirs
+              accepted-at 1800000000000 | attempts 0 | body-sha1 42eb.. | claim 2 | customer-id acme | history +0 accepted, +100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
+            leases
+              mine 1800000060000
+            unconfirmed
+              theirs 1800000030000
+        "#]],
     );
 }
 
@@ -64,7 +64,7 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
     for crash in 0..MAX_RECOVERIES {
         let queue = scene.at(u64::from(crash) * 100_000);
         assert_eq!(
-            queue.claim_submits(("w1", LEASE), 9, patient, RETENTION).await?.0.jobs.len(),
+            queue.claim_submits(scene.claimant("w1"), patient, RETENTION).await?.0.jobs.len(),
             1
         );
         let later = scene.at(u64::from(crash) * 100_000 + 60_000);
@@ -73,13 +73,13 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        dead
-          a 1800000460000
-        job:a ttl 200 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
-        results
-          #1 client-request-id a | status failed | ended-at 1800000460000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error crash-loop: its worker ended 5 times while submitting it | posts 5 | polls 0 | accepted-at 1800000000000
-    "#]],
+            dead
+              a 1800000460000
+            job:a ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
+            results
+              #1 client-request-id a | status failed | ended-at 1800000460000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error crash-loop: its worker ended 5 times while submitting it | posts 5 | polls 0 | accepted-at 1800000000000
+        "#]],
     );
     Ok(())
 }

@@ -8,12 +8,13 @@ mod poll;
 mod submit;
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use expect_test::Expect;
 use reelq::job::{Claim, Entry, ErrorCode, Fault, UnknownFields};
 use reelq::queue::{
-    Admission, End, Hands, Lost, Move, PollClaim, Queue, Retention, Settled, Settlement,
+    Admission, Claimant, End, Hands, Lost, Move, PollClaim, Queue, Retention, Settled, Settlement,
     SubmitClaim, SubmitRules,
 };
 
@@ -30,11 +31,13 @@ const RETENTION: Retention =
     Retention { completed: Duration::from_secs(100), failed: Duration::from_secs(200) };
 
 /// A queue whose clock stands, at `NOW` plus some milliseconds.
-struct Scene(TestQueue);
+///
+/// Every claim has a number of its own.
+struct Scene(TestQueue, AtomicU64);
 
 impl Scene {
     async fn new() -> Self {
-        let scene = Self(TestQueue::start().await);
+        let scene = Self(TestQueue::start().await, AtomicU64::new(1));
         scene.0.queue.create_group().await.unwrap();
         scene
     }
@@ -54,13 +57,19 @@ impl Scene {
         assert_eq!(self.claim_submits(after_ms).await.len(), 1);
     }
 
+    /// The next claim of this worker.
+    fn claimant(&self, worker: &'static str) -> Claimant<'static> {
+        let number = self.1.fetch_add(1, Ordering::Relaxed);
+        Claimant { worker, lease: LEASE, limit: 100, number }
+    }
+
     async fn claim_submits(&self, after_ms: u64) -> Vec<SubmitClaim> {
         let queue = self.at(after_ms);
-        queue.claim_submits(("w1", LEASE), 100, RULES, RETENTION).await.unwrap().0.jobs
+        queue.claim_submits(self.claimant("w1"), RULES, RETENTION).await.unwrap().0.jobs
     }
 
     async fn claim_polls(&self, after_ms: u64) -> Vec<PollClaim> {
-        self.at(after_ms).claim_polls(("w1", LEASE), 100).await.unwrap().jobs
+        self.at(after_ms).claim_polls(self.claimant("w1")).await.unwrap().jobs
     }
 
     /// A job that was accepted at 100 ms, to be checked at 1100 ms.
@@ -165,7 +174,7 @@ fn fail() -> Move {
 
 /// Shows a dump without the parts that are beside the point of most tests.
 fn check(dump: &str, expected: Expect) {
-    let beside = ["body:", "jobs", "counters"];
+    let beside = ["body:", "jobs", "counters", "claimed:"];
     let mut shown = String::new();
     let mut skip = false;
     for line in dump.lines() {

@@ -14,7 +14,10 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
     let scene = Scene::new().await;
     scene.polling("a").await;
     assert_eq!(scene.claim_polls(1099).await, []);
-    let claimed = scene.claim_polls(1150).await;
+    let claimant = scene.claimant("w1");
+    let claim = async || scene.at(1150).claim_polls(claimant).await.unwrap().jobs;
+    let claimed = claim().await;
+    scene.twice(claimed.clone(), claim).await;
     let expected = PollClaim {
         id: id("a"),
         claim: Claim(2),
@@ -29,11 +32,11 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 1 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
-        leases
-          a 1800000061150
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 1 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+            leases
+              a 1800000061150
+        "#]],
     );
 }
 
@@ -52,11 +55,11 @@ async fn repoll_lets_a_job_wait_and_keeps_a_bad_streak() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | history +0 accepted, +100 submitted, +1200 poll, +5100 poll | next-at 1800000006700 | polls 3 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        poll
-          a 1800000006700
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | history +0 accepted, +100 submitted, +1200 poll, +5100 poll | next-at 1800000006700 | polls 3 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            poll
+              a 1800000006700
+        "#]],
     );
 }
 
@@ -67,6 +70,10 @@ async fn finish_publishes_one_result() {
     scene.claim_polls(1100).await;
     let dump = scene.settle_twice(1200, "a", 2, complete(), Settled::Done).await;
     expect![[r#"
+        claimed:poll:w1 ttl 60 s
+          2 a
+        claimed:submit:w1 ttl 60 s
+          1 a
         counters
           accepted 1 | completed 1 | polled 1 | submitted 1
         job:a ttl 100 s
@@ -90,13 +97,13 @@ async fn finish_keeps_a_failed_job_for_inspection() {
     check(
         &dump,
         expect![[r#"
-        dead
-          a 1800000001200
-        job:a ttl 200 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error generation-failed: no face found | history +0 accepted, +100 submitted, +1200 failed | polls 1 | posts 1 | revision 1 | source poll | state failed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        results
-          #1 client-request-id a | status failed | ended-at 1800000001200 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | error generation-failed: no face found | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
-    "#]],
+            dead
+              a 1800000001200
+            job:a ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error generation-failed: no face found | history +0 accepted, +100 submitted, +1200 failed | polls 1 | posts 1 | revision 1 | source poll | state failed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            results
+              #1 client-request-id a | status failed | ended-at 1800000001200 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | error generation-failed: no face found | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
+        "#]],
     );
 }
 
@@ -111,10 +118,10 @@ async fn finish_believes_a_late_url_and_refuses_a_late_failure() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:a ttl 100 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800000070001 | history +0 accepted, +100 submitted, +70000 lease lost, +70001 completed | polls 1 | posts 1 | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
-        results
-          #1 client-request-id a | status completed | ended-at 1800000070001 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | video-url https://cdn/v.mp4 | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
-    "#]],
+            job:a ttl 100 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800000070001 | history +0 accepted, +100 submitted, +70000 lease lost, +70001 completed | polls 1 | posts 1 | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
+            results
+              #1 client-request-id a | status completed | ended-at 1800000070001 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | video-url https://cdn/v.mp4 | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
+        "#]],
     );
 }

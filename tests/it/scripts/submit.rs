@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use expect_test::expect;
 use reelq::job::Claim;
-use reelq::queue::Settled;
+use reelq::queue::{Claimant, Settled};
 
-use super::{LEASE, RETENTION, RULES, Scene, accept, check, fail, requeue, unconfirm};
+use super::super::support::id;
+use super::{RETENTION, RULES, Scene, accept, check, fail, requeue, unconfirm};
 
 #[tokio::test]
 async fn claim_submit_takes_what_is_due_and_counts_the_post() {
@@ -18,13 +19,40 @@ async fn claim_submit_takes_what_is_due_and_counts_the_post() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | begun-at 1800000000010 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
-        leases
-          a 1800000060010
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000010 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+            leases
+              a 1800000060010
+        "#]],
     );
     assert_eq!(scene.claim_submits(10).await, [], "a job is claimed once");
+}
+
+#[tokio::test]
+async fn claim_submit_gives_the_same_jobs_again_when_its_reply_was_lost() {
+    let scene = Scene::new().await;
+    for name in ["a", "b", "c"] {
+        scene.waiting(name).await;
+    }
+    let first = Claimant { limit: 2, ..scene.claimant("w1") };
+    let claim = async |after_ms, claimant| {
+        let queue = scene.at(after_ms);
+        queue.claim_submits(claimant, RULES, RETENTION).await.unwrap().0.jobs
+    };
+    let taken = claim(10, first).await;
+    scene.twice(taken, async || claim(10, first).await).await;
+    scene.settle(20, "a", 1, requeue()).await;
+    let left: Vec<_> = claim(30, first).await.into_iter().map(|job| job.id).collect();
+    assert_eq!(left, [id("b")], "what is no longer in hand is not given");
+    assert_eq!(
+        claim(30, scene.claimant("w1")).await.len(),
+        1,
+        "the next number takes what is left"
+    );
+    scene.waiting("d").await;
+    let before = scene.0.dump().await;
+    assert_eq!(claim(40, first).await, [], "overtaken: nobody waits for its reply");
+    assert_eq!(scene.0.dump().await, before);
 }
 
 #[tokio::test]
@@ -32,11 +60,13 @@ async fn claim_submit_says_when_the_next_is_due_and_respects_the_pause() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
     assert_eq!(scene.settle(0, "a", 1, requeue()).await, Settled::Done);
-    let claimed = scene.at(500).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
+    let claimed =
+        scene.at(500).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, Some(Duration::from_millis(1500))));
     let _: () = scene.0.command(&["SET", "reelq:{video}:paused", "holiday"]).await;
     let before = scene.0.dump().await;
-    let claimed = scene.at(9000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
+    let claimed =
+        scene.at(9000).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, None));
     assert_eq!(scene.0.dump().await, before);
 }
@@ -81,11 +111,11 @@ async fn accept_lets_the_video_be_followed() {
     check(
         &dump,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        poll
-          a 1800000001100
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            poll
+              a 1800000001100
+        "#]],
     );
 }
 
@@ -102,14 +132,14 @@ async fn accept_believes_a_late_answer_from_wherever_the_job_stands() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        job:unconfirmed
-          accepted-at 1800000000000 | attempts 0 | body-sha1 55dc.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        job:waiting
-          accepted-at 1800000000000 | attempts 1 | body-sha1 3748.. | claim 1 | customer-id acme | history +0 accepted, +10 retry: 500, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | retries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        poll
-          unconfirmed 1800000001100
-          waiting 1800000001100
-    "#]],
+            job:unconfirmed
+              accepted-at 1800000000000 | attempts 0 | body-sha1 55dc.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            job:waiting
+              accepted-at 1800000000000 | attempts 1 | body-sha1 3748.. | claim 1 | customer-id acme | history +0 accepted, +10 retry: 500, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | retries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            poll
+              unconfirmed 1800000001100
+              waiting 1800000001100
+        "#]],
     );
 }
 
@@ -125,17 +155,17 @@ async fn accept_remembers_a_second_id_of_a_job_and_an_id_that_comes_too_late() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        dead
-          ended 1800000000010
-        job:ended ttl 200 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 0046.. | claim 1 | customer-id acme | ended-at 1800000000010 | error generation-failed: no face found | history +0 accepted, +10 failed | polls 0 | posts 1 | revision 1 | source poll | state failed | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-3
-        job:twice
-          accepted-at 1800000000000 | also-accepted w-2 | attempts 0 | body-sha1 165a.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-        poll
-          twice 1800000001100
-        results
-          #1 client-request-id ended | status failed | ended-at 1800000000010 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error generation-failed: no face found | source poll | posts 1 | polls 0 | accepted-at 1800000000000
-    "#]],
+            dead
+              ended 1800000000010
+            job:ended ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 0046.. | claim 1 | customer-id acme | ended-at 1800000000010 | error generation-failed: no face found | history +0 accepted, +10 failed | polls 0 | posts 1 | revision 1 | source poll | state failed | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-3
+            job:twice
+              accepted-at 1800000000000 | also-accepted w-2 | attempts 0 | body-sha1 165a.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+            poll
+              twice 1800000001100
+            results
+              #1 client-request-id ended | status failed | ended-at 1800000000010 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error generation-failed: no face found | source poll | posts 1 | polls 0 | accepted-at 1800000000000
+        "#]],
     );
 }
 
@@ -147,11 +177,11 @@ async fn requeue_lets_a_job_wait_and_spends_the_attempt() {
     check(
         &dump,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 1 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 retry: 500 | next-at 1800000002100 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
-        submit
-          a 1800000002100
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 1 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 retry: 500 | next-at 1800000002100 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            submit
+              a 1800000002100
+        "#]],
     );
     scene.claim_submits(9000).await;
     scene.refused(9000, "a", 1, requeue(), Settled::Stale).await;
@@ -166,11 +196,11 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
     check(
         &dump,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +20000 unconfirmed: time-out | next-at 1800000030000 | polls 0 | posts 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
-        unconfirmed
-          a 1800000030000
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +20000 unconfirmed: time-out | next-at 1800000030000 | polls 0 | posts 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1
+            unconfirmed
+              a 1800000030000
+        "#]],
     );
     assert_eq!(scene.claim_submits(29_999).await, [], "the grace runs from the POST's begin");
     for claim in [2, 3] {
@@ -184,13 +214,13 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        dead
-          a 1800086400000
-        job:a ttl 200 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
-        results
-          #1 client-request-id a | status failed | ended-at 1800086400000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error submit-unconfirmed: a POST was sent, its answer never came | posts 3 | polls 0 | accepted-at 1800000000000
-    "#]],
+            dead
+              a 1800086400000
+            job:a ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
+            results
+              #1 client-request-id a | status failed | ended-at 1800086400000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error submit-unconfirmed: a POST was sent, its answer never came | posts 3 | polls 0 | accepted-at 1800000000000
+        "#]],
     );
 }
 
@@ -200,6 +230,6 @@ async fn unconfirm_can_hold_a_job() {
     scene.submitting("a", 0).await;
     scene.settle_twice(100, "a", 1, unconfirm(true), Settled::Done).await;
     let claimed =
-        scene.at(60_000).claim_submits(("w1", LEASE), 9, RULES, RETENTION).await.unwrap().0;
+        scene.at(60_000).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs, claimed.next_in), (vec![], Some(Duration::from_secs(86_340))));
 }
