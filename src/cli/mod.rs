@@ -96,7 +96,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<QueueError>() {
         Some(QueueError::Misconfigured(_)) => BAD_CONFIGURATION,
-        Some(QueueError::Unavailable(_)) => UNAVAILABLE,
+        Some(QueueError::Unavailable(_) | QueueError::LoginRefused(_)) => UNAVAILABLE,
         Some(QueueError::Refused(_) | QueueError::Unexpected(_)) | None => SOME_FAILED,
     }
 }

@@ -106,6 +106,8 @@ impl Connection {
             .set_number_of_retries(1);
         let manager = client.get_connection_manager_with_config(config).await?;
         let connection = Self { manager, client, options: Arc::new(options) };
+        // A single command says more clearly than ten what is wrong.
+        connection.query::<()>(&command("PING")).await?;
         connection.load_scripts().await?;
         Ok(connection)
     }

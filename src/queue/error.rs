@@ -11,10 +11,13 @@ pub enum QueueError {
     Misconfigured(String),
     /// Redis cannot be reached or cannot answer now: try again later.
     #[error("Redis is not available: {0}")]
-    Unavailable(#[source] RedisError),
+    Unavailable(RedisError),
+    /// Redis wants another user or password: correct them, or Redis.
+    #[error("Redis refused the login: check redis.username and redis.password ({0})")]
+    LoginRefused(RedisError),
     /// Redis refused the call for good: its text says what to change (an ACL, memory, a type).
     #[error("Redis refused the call: {0}")]
-    Refused(#[source] RedisError),
+    Refused(RedisError),
     /// Redis holds something that this version did not write.
     #[error("unexpected content in Redis: {0}")]
     Unexpected(String),
@@ -32,6 +35,7 @@ impl QueueError {
         match self {
             Self::Misconfigured(_) => "misconfigured",
             Self::Unavailable(_) => "unavailable",
+            Self::LoginRefused(_) => "login",
             Self::Refused(_) => "refused",
             Self::Unexpected(_) => "unexpected",
         }
@@ -42,6 +46,11 @@ impl From<RedisError> for QueueError {
     fn from(error: RedisError) -> Self {
         if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
             return Self::Unavailable(error);
+        }
+        if error.kind() == ErrorKind::AuthenticationFailed
+            || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        {
+            return Self::LoginRefused(error);
         }
         // Matching by the few kinds that pass by themselves; whatever else Redis says is final.
         if matches!(

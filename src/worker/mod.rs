@@ -238,8 +238,11 @@ impl Worker {
             let _ = context.stop();
         }
         self.lanes.shutdown().await;
-        if let Err(error) = self.queue.forget_worker(&self.name).await {
-            tracing::warn!(%error, "could not sign off; the other workers will notice in seconds");
+        self.roles.shutdown().await;
+        match timeout_at(until, self.queue.forget_worker(&self.name)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
+            Err(_) => tracing::warn!("not signed off in time; others notice in seconds"),
         }
         self.stopped.send_replace(true);
         let pulse = self.pulse;

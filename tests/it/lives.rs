@@ -118,31 +118,6 @@ async fn a_pause_holds_submits_and_nothing_else() {
     assert_eq!(worker.stop().await, Some(0));
 }
 
-/// Redis forgets scripts, groups and connections; the worker makes them again and goes on.
-#[tokio::test]
-async fn a_worker_survives_what_redis_forgets() {
-    let site = Site::new(faultless()).await;
-    let worker = site.worker();
-    site.xadd(&body("before")).await;
-    site.results_reach(1, SOON).await;
-    let _: () = site.queue.command(&["SCRIPT", "FLUSH"]).await;
-    let _: i64 = site.queue.command(&["XGROUP", "DESTROY", "reelq:{video}:jobs", "workers"]).await;
-    site.xadd(&body("without scripts and group")).await;
-    site.xadd(&body("without-scripts-and-group")).await;
-    until("the next result", SOON, async || {
-        site.sandbox.posts_of("without-scripts-and-group") == 1
-    })
-    .await;
-    let killed: u64 =
-        site.queue.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    assert!(killed > 0);
-    site.xadd(&body("without-connections")).await;
-    until("the last result", SOON, async || site.sandbox.posts_of("without-connections") == 1)
-        .await;
-    site.results_reach(4, SOON).await;
-    assert_eq!(worker.stop().await, Some(0));
-}
-
 /// A fetch that unpacks all that is due at once stops for good at 8,000; ours is bounded.
 #[tokio::test]
 async fn fifty_thousand_polls_due_at_one_moment_drain_without_a_pause() {

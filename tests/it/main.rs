@@ -5,6 +5,7 @@
 //! - `keeping`: what is kept of what has ended, and for how long.
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
+//! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `snippets`: the Python and Node examples of the README.
@@ -15,6 +16,7 @@ mod commands;
 mod crashes;
 mod keeping;
 mod lives;
+mod outages;
 mod scripts;
 mod snippets;
 mod support;

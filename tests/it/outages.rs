@@ -1,0 +1,81 @@
+//! A Redis that forgets, falls silent, or wants a password.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::support::processes::{Site, body, faultless, until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Redis forgets scripts, groups and connections; the worker makes them again and goes on.
+#[tokio::test]
+async fn a_worker_survives_what_redis_forgets() {
+    let site = Site::new(faultless()).await;
+    let worker = site.worker();
+    site.xadd(&body("before")).await;
+    site.results_reach(1, SOON).await;
+    let _: () = site.queue.command(&["SCRIPT", "FLUSH"]).await;
+    let _: i64 = site.queue.command(&["XGROUP", "DESTROY", "reelq:{video}:jobs", "workers"]).await;
+    site.xadd(&body("without scripts and group")).await;
+    site.xadd(&body("without-scripts-and-group")).await;
+    until("the next result", SOON, async || {
+        site.sandbox.posts_of("without-scripts-and-group") == 1
+    })
+    .await;
+    let killed: u64 =
+        site.queue.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    assert!(killed > 0);
+    site.xadd(&body("without-connections")).await;
+    until("the last result", SOON, async || site.sandbox.posts_of("without-connections") == 1)
+        .await;
+    site.results_reach(4, SOON).await;
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+/// Redis falls silent while a POST is in hand, and the worker is told to stop.
+#[tokio::test]
+async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
+    const GRACE: Duration = Duration::from_secs(6);
+    let mut options = faultless();
+    options.latency = Duration::from_millis(500);
+    let site = Site::new(options)
+        .await
+        .with("REELQ_API__REQUEST_TIMEOUT", "1s")
+        .with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "1s")
+        .with("REELQ_WORKER__SHUTDOWN_GRACE", "6s");
+    let worker = site.worker();
+    site.xadd(&body("a")).await;
+    until("its POST to be in hand", SOON, async || {
+        site.queue.command::<u64>(&["ZCARD", "reelq:{video}:leases"]).await == 1
+    })
+    .await;
+    let _: () = site.queue.command(&["CLIENT", "PAUSE", "9000", "ALL"]).await;
+    let told = Instant::now();
+    assert_eq!(worker.stop().await, Some(0));
+    assert!(told.elapsed() < GRACE + Duration::from_secs(1), "{:?}", told.elapsed());
+    let other = site.worker();
+    site.results_reach(1, SOON).await;
+    assert_eq!(other.stop().await, Some(0));
+    assert_eq!(site.ends().await, [("a".to_owned(), "completed".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_redis_with_a_password_is_used_and_the_password_is_never_shown() {
+    let site = Site::new(faultless()).await;
+    let _: () = site.queue.command(&["CONFIG", "SET", "requirepass", "open-sesame"]).await;
+    let without = site.run(&["stats"]).await;
+    let errors = String::from_utf8(without.stderr).unwrap();
+    assert_eq!(without.status.code(), Some(69), "{errors}");
+    assert!(errors.contains("redis.password"), "says what to do: {errors}");
+    let file = site.directory().join("password");
+    std::fs::write(&file, "open-sesame\n").unwrap();
+    let site = site.with("REELQ_REDIS__PASSWORD_FILE", file.to_str().unwrap());
+    let with = site.run(&["stats"]).await;
+    assert_eq!(with.status.code(), Some(0), "{}", String::from_utf8_lossy(&with.stderr));
+    std::fs::write(&file, "close-sesame").unwrap();
+    let wrong = site.run(&["stats"]).await;
+    let errors = String::from_utf8(wrong.stderr).unwrap();
+    assert_eq!(wrong.status.code(), Some(69), "{errors}");
+    assert!(errors.contains("redis.password") && !errors.contains("sesame"), "{errors}");
+}
