@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -13,11 +14,13 @@ use super::alarm::{Alarm, LONGEST_WAIT};
 use super::health::Turns;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
-use crate::queue::CLAIM_BATCH;
+use crate::queue::{CLAIM_BATCH, Claimant};
 
 /// See the module.
 pub(crate) struct ClaimLoop<S: Stage> {
     pub(crate) stage: S,
+    pub(crate) worker: Arc<str>,
+    pub(crate) lease: Duration,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) entrance: mpsc::Sender<InHand<S::Job>>,
     pub(crate) alarm: Arc<Alarm>,
@@ -76,8 +79,10 @@ impl<S: Stage> ClaimLoop<S> {
         stopping: &mut watch::Receiver<bool>,
     ) -> ControlFlow<()> {
         let since = Instant::now();
+        let limit = permits.num_permits();
+        let claimant = Claimant { worker: &self.worker, lease: self.lease, limit, number };
         let claimed = loop {
-            match self.stage.claim(permits.num_permits(), number).await {
+            match self.stage.claim(claimant).await {
                 Ok(claimed) => break claimed,
                 Err(error) => tokio::select! {
                     () = retry.wait(&error) => {}

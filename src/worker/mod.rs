@@ -8,6 +8,7 @@
 
 mod alarm;
 mod claims;
+mod fitter;
 mod health;
 mod intake;
 mod lane;
@@ -24,21 +25,18 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
-use futures_util::FutureExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use apalis::prelude::WorkerContext;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use self::alarm::Alarm;
-use self::claims::ClaimLoop;
+use self::fitter::Fitter;
 use self::intake::{Admitter, Intake};
-use self::lane::Lane;
 use self::poll::{PollStage, Strangers};
 use self::pulse::Pulse;
 use self::rules::{poll_policy, retention, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
-use self::stage::{InHand, Stage};
 use self::submit::SubmitStage;
 use self::sweeper::Sweeper;
 use self::wake::Wake;
@@ -47,9 +45,6 @@ use crate::queue::{Inbox, Queue, QueueError};
 use crate::whilter::{BuildError, Client};
 
 pub use self::health::Health;
-
-/// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
-const LEASE_RESERVE: Duration = Duration::from_secs(10);
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +108,6 @@ impl Worker {
         }
         .start(stopped_seen)?;
 
-        let (mut roles, mut lanes) = (JoinSet::new(), JoinSet::new());
         let (settler, settling) = Settler::new(Writer {
             queue: queue.clone(),
             rules,
@@ -124,46 +118,41 @@ impl Worker {
         });
         tokio::spawn(settling);
 
+        let mut fitter = Fitter {
+            worker: Arc::clone(&name),
+            lease: settings.queue.lease,
+            health: health.clone(),
+            settler,
+            broken_off: broken_off_seen,
+            stopping: stopping.subscribe(),
+            roles: JoinSet::new(),
+            lanes: JoinSet::new(),
+        };
         let submit = SubmitStage {
             queue: queue.clone(),
             client: client.clone(),
-            holder: Arc::clone(&name),
-            lease: settings.queue.lease,
             rules,
             retention,
             policy: submit_policy(settings),
         };
+        let submit = fitter.fit(submit, settings.submit.concurrency, Arc::clone(&submit_alarm));
         let poll = PollStage {
             queue: queue.clone(),
             client,
-            holder: Arc::clone(&name),
-            lease: settings.queue.lease,
             deliverable: settings.poll.deliverable,
             policy: poll_policy(settings),
             strangers: Arc::new(Strangers::default()),
         };
-        let submit_lane = Fitting {
-            stage: submit,
-            permits: settings.submit.concurrency,
-            alarm: Arc::clone(&submit_alarm),
-            call_limit: settings.queue.lease.saturating_sub(LEASE_RESERVE),
-        }
-        .fit(&name, &health, &settler, &broken_off_seen, &stopping, &mut roles, &mut lanes);
-        let poll_lane = Fitting {
-            stage: poll,
-            permits: settings.poll.concurrency,
-            alarm: Arc::clone(&poll_alarm),
-            call_limit: settings.queue.lease.saturating_sub(LEASE_RESERVE),
-        }
-        .fit(&name, &health, &settler, &broken_off_seen, &stopping, &mut roles, &mut lanes);
+        let poll = fitter.fit(poll, settings.poll.concurrency, Arc::clone(&poll_alarm));
+        let Fitter { mut roles, lanes, .. } = fitter;
 
         let admitter = Admitter {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             lease: settings.queue.lease,
             unknown_fields: settings.queue.unknown_fields,
-            permits: Arc::clone(&submit_lane.permits.0),
-            entrance: submit_lane.entrance.clone(),
+            permits: Arc::clone(&submit.permits.0),
+            entrance: submit.entrance,
             submit_alarm: Arc::clone(&submit_alarm),
         };
         let sweeper = Sweeper {
@@ -196,8 +185,8 @@ impl Worker {
             stopped,
             roles,
             lanes,
-            contexts: vec![submit_lane.context, poll_lane.context],
-            permits: vec![submit_lane.permits, poll_lane.permits],
+            contexts: vec![submit.context, poll.context],
+            permits: vec![submit.permits, poll.permits],
             pulse,
         })
     }
@@ -257,67 +246,6 @@ impl Worker {
             let all = permits.acquire_many(*count).await;
             drop(all.expect("the semaphore is never closed"));
         }
-    }
-}
-
-/// What a stage needs to be fitted with its claim loop, its lane and its apalis worker.
-struct Fitting<S: Stage> {
-    stage: S,
-    permits: usize,
-    alarm: Arc<Alarm>,
-    call_limit: Duration,
-}
-
-/// A fitted stage.
-struct Fitted<J> {
-    entrance: mpsc::Sender<InHand<J>>,
-    permits: (Arc<Semaphore>, u32),
-    context: WorkerContext,
-}
-
-impl<S: Stage> Fitting<S> {
-    #[expect(clippy::too_many_arguments, reason = "called twice, right above")]
-    fn fit(
-        self,
-        name: &str,
-        health: &Health,
-        settler: &Settler,
-        broken_off: &watch::Receiver<bool>,
-        stopping: &watch::Sender<bool>,
-        roles: &mut JoinSet<()>,
-        lanes: &mut JoinSet<()>,
-    ) -> Fitted<S::Job> {
-        let permits = Arc::new(Semaphore::new(self.permits));
-        let stage = self.stage.clone();
-        let (entrance, lane) =
-            Lane::new(self.permits, stage.clone(), settler.clone(), broken_off.clone());
-        let context = WorkerContext::new(&format!("{name}/{}", S::NAME));
-        let call_limit = self.call_limit;
-        let worker = WorkerBuilder::new(&context)
-            .backend(lane)
-            .concurrency(self.permits)
-            .catch_panic()
-            .build(move |in_hand: InHand<S::Job>| {
-                let stage = stage.clone();
-                async move {
-                    Ok::<_, BoxDynError>(stage.call(in_hand.job, in_hand.since + call_limit).await)
-                }
-            });
-        lanes.spawn(worker.run().map(|ended| {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the {} worker ended", S::NAME);
-            }
-        }));
-        let claims = ClaimLoop {
-            stage: self.stage,
-            permits: Arc::clone(&permits),
-            entrance: entrance.clone(),
-            alarm: self.alarm,
-            turns: health.turns(S::NAME),
-        };
-        roles.spawn(claims.run(stopping.subscribe()));
-        let count = u32::try_from(self.permits).unwrap_or(u32::MAX);
-        Fitted { entrance, permits: (permits, count), context }
     }
 }
 

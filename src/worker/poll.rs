@@ -29,8 +29,6 @@ impl Held for PollClaim {
 pub(crate) struct PollStage {
     pub(crate) queue: Queue,
     pub(crate) client: Client,
-    pub(crate) holder: Arc<str>,
-    pub(crate) lease: Duration,
     pub(crate) deliverable: Deliverable,
     pub(crate) policy: PollPolicy,
     pub(crate) strangers: Arc<Strangers>,
@@ -54,8 +52,7 @@ impl Stage for PollStage {
     type Outcome = StatusOutcome;
     const NAME: &'static str = "poll";
 
-    async fn claim(&self, limit: usize, number: u64) -> Result<Claimed<PollClaim>, QueueError> {
-        let claimant = Claimant { worker: &self.holder, lease: self.lease, limit, number };
+    async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<PollClaim>, QueueError> {
         self.queue.claim_polls(claimant).await
     }
 

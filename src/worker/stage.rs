@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::job::{Claim, JobId};
-use crate::queue::{Claimed, Move, QueueError};
+use crate::queue::{Claimant, Claimed, Move, QueueError};
 
 /// One stage of a job's life.
 pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
@@ -23,12 +23,10 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// Its name in logs, metrics and on the wake channel.
     const NAME: &'static str;
 
-    /// Takes at most `limit` due jobs into this worker's hands. After an error the call is
-    /// repeated under the same number, which no other claim of this worker has.
+    /// Takes due jobs into this worker's hands. After an error it is called again in the same way.
     fn claim(
         &self,
-        limit: usize,
-        number: u64,
+        claimant: Claimant<'_>,
     ) -> impl Future<Output = Result<Claimed<Self::Job>, QueueError>> + Send;
 
     /// Makes the call, which ends by `until` at the latest.

@@ -41,8 +41,6 @@ impl Held for SubmitJob {
 pub(crate) struct SubmitStage {
     pub(crate) queue: Queue,
     pub(crate) client: Client,
-    pub(crate) holder: Arc<str>,
-    pub(crate) lease: Duration,
     pub(crate) rules: SubmitRules,
     pub(crate) retention: Retention,
     pub(crate) policy: SubmitPolicy,
@@ -64,8 +62,7 @@ impl Stage for SubmitStage {
     type Outcome = SubmitOutcome;
     const NAME: &'static str = "submit";
 
-    async fn claim(&self, limit: usize, number: u64) -> Result<Claimed<SubmitJob>, QueueError> {
-        let claimant = Claimant { worker: &self.holder, lease: self.lease, limit, number };
+    async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitJob>, QueueError> {
         let (claimed, overdue) =
             self.queue.claim_submits(claimant, self.rules, self.retention).await?;
         let deadline = ErrorCode::SubmitDeadline.as_str();

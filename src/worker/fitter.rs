@@ -1,0 +1,93 @@
+//! Fits a stage with what makes it run: permits, a claim loop, a lane and an apalis worker.
+//!
+//! Called twice at a worker's start, for the submit and for the poll stage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::alarm::Alarm;
+use super::claims::ClaimLoop;
+use super::health::Health;
+use super::lane::Lane;
+use super::settler::Settler;
+use super::stage::{InHand, Stage};
+
+/// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
+const LEASE_RESERVE: Duration = Duration::from_secs(10);
+
+/// What both stages share.
+pub(super) struct Fitter {
+    /// The worker's name.
+    pub(super) worker: Arc<str>,
+    /// `queue.lease`.
+    pub(super) lease: Duration,
+    pub(super) health: Health,
+    pub(super) settler: Settler,
+    /// Turns true when the calls in hand are given up.
+    pub(super) broken_off: watch::Receiver<bool>,
+    /// Turns true when nothing new may be taken.
+    pub(super) stopping: watch::Receiver<bool>,
+    /// Where claim loops run; they end by `stopping`.
+    pub(super) roles: JoinSet<()>,
+    /// Where apalis workers run; they end by their contexts.
+    pub(super) lanes: JoinSet<()>,
+}
+
+/// A stage that runs.
+pub(super) struct Fitted<J> {
+    /// Where jobs in hand are brought, each with its permit.
+    pub(super) entrance: mpsc::Sender<InHand<J>>,
+    /// The permits, and how many there are in all.
+    pub(super) permits: (Arc<Semaphore>, u32),
+    /// By which the apalis worker is stopped.
+    pub(super) context: WorkerContext,
+}
+
+impl Fitter {
+    /// Starts a stage's claim loop and its apalis worker.
+    pub(super) fn fit<S: Stage>(
+        &mut self,
+        stage: S,
+        concurrency: usize,
+        alarm: Arc<Alarm>,
+    ) -> Fitted<S::Job> {
+        let permits = Arc::new(Semaphore::new(concurrency));
+        let (entrance, lane) =
+            Lane::new(concurrency, stage.clone(), self.settler.clone(), self.broken_off.clone());
+        let context = WorkerContext::new(&format!("{}/{}", self.worker, S::NAME));
+        let call_limit = self.lease.saturating_sub(LEASE_RESERVE);
+        let caller = stage.clone();
+        let worker = WorkerBuilder::new(&context)
+            .backend(lane)
+            .concurrency(concurrency)
+            .catch_panic()
+            .build(move |in_hand: InHand<S::Job>| {
+                let caller = caller.clone();
+                async move {
+                    Ok::<_, BoxDynError>(caller.call(in_hand.job, in_hand.since + call_limit).await)
+                }
+            });
+        self.lanes.spawn(worker.run().map(|ended| {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the {} worker ended", S::NAME);
+            }
+        }));
+        let claims = ClaimLoop {
+            stage,
+            worker: Arc::clone(&self.worker),
+            lease: self.lease,
+            permits: Arc::clone(&permits),
+            entrance: entrance.clone(),
+            alarm,
+            turns: self.health.turns(S::NAME),
+        };
+        self.roles.spawn(claims.run(self.stopping.clone()));
+        let count = u32::try_from(concurrency).unwrap_or(u32::MAX);
+        Fitted { entrance, permits: (permits, count), context }
+    }
+}
