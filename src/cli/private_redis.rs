@@ -95,6 +95,12 @@ impl PrivateRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Its process id, until it has ended.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its port on the loopback.
     #[must_use]
     pub fn port(&self) -> u16 {

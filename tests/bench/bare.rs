@@ -1,0 +1,162 @@
+//! The bare caller: the same HTTP calls with in-memory timers and no queue. What a queue costs is
+//! measured against it.
+//!
+//! A process of its own (`bench bare ...`), so that its CPU time can be told from all other. It has
+//! the client options, the pool sizes and the numbers of calls in flight of a worker with default
+//! settings, reads each answer as a worker does, and keeps every URL; it checks nothing, retries
+//! nothing and survives nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Response};
+use serde::Deserialize;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::site::cpu_of;
+
+/// What it is started with, and what it does.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Where the sandbox is.
+    #[arg(long)]
+    pub(crate) api: String,
+    /// How many jobs.
+    #[arg(long)]
+    pub(crate) jobs: usize,
+    /// From an accepted POST to its status check, in milliseconds.
+    #[arg(long)]
+    pub(crate) delay_ms: u64,
+}
+
+/// Calls in flight, and connections kept: `submit.concurrency` and `poll.concurrency`.
+const POSTS: usize = 32;
+const GETS: usize = 64;
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+}
+
+#[derive(Deserialize)]
+struct Accepted {
+    #[serde(rename = "whilter-request-id")]
+    transaction: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(rename = "video-url")]
+    video_url: Option<String>,
+}
+
+#[derive(Clone)]
+struct Caller {
+    api: Arc<str>,
+    posts: Client,
+    gets: Client,
+    bearer: Arc<str>,
+}
+
+/// Makes all calls and prints the time and the CPU time they took, in microseconds.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    let bodies: Vec<(String, String)> = (0..options.jobs).map(super::body).collect();
+    let caller = Caller::new(&options.api).await?;
+    let began = Instant::now();
+    let cpu_before = cpu_of(Some(std::process::id()))?;
+    let urls = caller.make(bodies, Duration::from_millis(options.delay_ms)).await?;
+    let took = began.elapsed();
+    anyhow::ensure!(urls.len() == options.jobs, "{} of {} videos", urls.len(), options.jobs);
+    let cpu = cpu_of(Some(std::process::id()))? - cpu_before;
+    println!("{} {}", took.as_micros(), cpu.as_micros());
+    Ok(())
+}
+
+impl Caller {
+    async fn new(api: &str) -> anyhow::Result<Self> {
+        let client = |idle, idle_timeout| {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            Client::builder()
+                .user_agent("bare")
+                .http1_only()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .tcp_nodelay(true)
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(Duration::from_secs(30))
+                .pool_max_idle_per_host(idle)
+                .pool_idle_timeout(Duration::from_secs(idle_timeout))
+                .no_proxy()
+                .build()
+        };
+        let (posts, gets) = (client(POSTS, 2)?, client(GETS, 60)?);
+        let login = [
+            ("clientId", reelq::sandbox::CLIENT_ID),
+            ("clientSecret", reelq::sandbox::CLIENT_SECRET),
+        ];
+        let url = reqwest::Url::parse_with_params(&format!("{api}/getToken"), login)?;
+        let token: Token = serde_json::from_slice(&gets.get(url).send().await?.bytes().await?)?;
+        let bearer = format!("Bearer {}", token.access_token).into();
+        Ok(Self { api: api.into(), posts, gets, bearer })
+    }
+
+    async fn make(
+        self,
+        bodies: Vec<(String, String)>,
+        delay: Duration,
+    ) -> anyhow::Result<HashMap<String, String>> {
+        let (posting, checking) = (Arc::new(Semaphore::new(POSTS)), Arc::new(Semaphore::new(GETS)));
+        let (done, mut ready) = mpsc::channel(GETS);
+        let count = bodies.len();
+        tokio::spawn(async move {
+            for (id, body) in bodies {
+                let permit = Arc::clone(&posting).acquire_owned().await.expect("never closed");
+                let (caller, checking, done) = (self.clone(), Arc::clone(&checking), done.clone());
+                tokio::spawn(async move {
+                    let accepted = caller.post(body).await;
+                    drop(permit);
+                    let url = match accepted {
+                        Ok(transaction) => {
+                            tokio::time::sleep(delay).await;
+                            let _permit = checking.acquire().await.expect("never closed");
+                            caller.check(&transaction).await
+                        }
+                        Err(error) => Err(error),
+                    };
+                    let _ = done.send((id, url)).await;
+                });
+            }
+        });
+        let mut urls = HashMap::with_capacity(count);
+        while let Some((id, url)) = ready.recv().await {
+            urls.insert(id, url?);
+        }
+        Ok(urls)
+    }
+
+    async fn post(&self, body: String) -> anyhow::Result<String> {
+        let request = self.posts.post(format!("{}/video/demo", self.api));
+        let request = request.header("content-type", "application/json").body(body);
+        let accepted: Accepted = self.answer(request).await?;
+        Ok(accepted.transaction)
+    }
+
+    async fn check(&self, transaction: &str) -> anyhow::Result<String> {
+        let request = self.gets.get(format!("{}/status/{transaction}", self.api));
+        let status: Status = self.answer(request).await?;
+        status.video_url.ok_or_else(|| anyhow::anyhow!("not ready after the delay"))
+    }
+
+    async fn answer<T: serde::de::DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<T> {
+        let request = request
+            .header("authorization", &*self.bearer)
+            .header("x-api-key", reelq::sandbox::API_KEY);
+        let response: Response = request.send().await?.error_for_status()?;
+        Ok(serde_json::from_slice(&response.bytes().await?)?)
+    }
+}
