@@ -1,7 +1,7 @@
 //! Claims: due jobs go into a worker's hands (`lua/claim_submit.lua`, `lua/claim_poll.lua`).
 //!
-//! A claim returns ids and short fields only; the bodies of submits are fetched by one pipeline
-//! of GETs, so that no reply grows with the size of a body times the batch.
+//! A claim of submits brings their bodies along, as many as fit into about a megabyte, so that no
+//! reply grows with the size of a body times the batch.
 
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct SubmitClaim {
     pub retries: u32,
     /// How many of its POSTs were never answered.
     pub unanswered: u32,
+    /// Its request body; empty: it is gone from Redis.
+    pub body: Vec<u8>,
 }
 
 /// A job whose video is to be asked for.
@@ -140,7 +142,7 @@ pub(crate) fn read_submit(
     let now = Millis(values.take()?);
     let next: Option<u64> = values.take_if_given()?;
     let overdue = Overdue { expired: values.take()?, failed: values.take()? };
-    let mut jobs = Vec::with_capacity(values.0.len() / 5);
+    let mut jobs = Vec::with_capacity(values.0.len() / 6);
     while values.0.len() > 0 {
         jobs.push(SubmitClaim {
             id: values.take_id()?,
@@ -148,6 +150,7 @@ pub(crate) fn read_submit(
             attempts: values.take()?,
             retries: values.take()?,
             unanswered: values.take()?,
+            body: values.take()?,
         });
     }
     Ok((Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) }, overdue))

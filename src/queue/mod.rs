@@ -166,18 +166,6 @@ impl Queue {
         claim::read_poll(self.connection.call(&call).await?)
     }
 
-    /// The request bodies of these jobs, in order; `None` where there is none.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn bodies(&self, ids: &[&JobId]) -> Result<Vec<Option<Vec<u8>>>, QueueError> {
-        let mut pipeline = redis::pipe();
-        for id in ids {
-            pipeline.get(self.keys.body(id));
-        }
-        self.connection.pipeline(&pipeline).await
-    }
-
     /// Records what came of jobs in hand; the answers are in the same order.
     ///
     /// # Errors

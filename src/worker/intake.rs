@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
@@ -15,7 +14,6 @@ use super::alarm::Alarm;
 use super::health::Turns;
 use super::retry::Retry;
 use super::stage::InHand;
-use super::submit::SubmitJob;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
 use crate::queue::{ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, RawEntry, SubmitClaim};
 use crate::telemetry;
@@ -28,7 +26,7 @@ pub(crate) struct Admitter {
     pub(crate) lease: Duration,
     pub(crate) unknown_fields: UnknownFields,
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) entrance: mpsc::Sender<InHand<SubmitJob>>,
+    pub(crate) entrance: mpsc::Sender<InHand<SubmitClaim>>,
     pub(crate) submit_alarm: Arc<Alarm>,
 }
 
@@ -110,9 +108,14 @@ impl Admitter {
             report(&entry_id, &entry, *admission);
             match (admission, entry.id) {
                 (Admission::Leased, Some(id)) => {
-                    let claim =
-                        SubmitClaim { id, claim: Claim(1), attempts: 0, retries: 0, unanswered: 0 };
-                    let job = Arc::new(SubmitJob { claim, body: Some(Bytes::from(entry.body)) });
+                    let job = Arc::new(SubmitClaim {
+                        id,
+                        claim: Claim(1),
+                        attempts: 0,
+                        retries: 0,
+                        unanswered: 0,
+                        body: entry.body,
+                    });
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));
                     telemetry::pickup(waited(&entry_id, admitted.at));
                     // The lane has room for every permit and outlives the intake.

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use apalis::prelude::WorkerContext;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use self::alarm::Alarm;
@@ -76,6 +76,8 @@ pub struct Worker {
     stopped: watch::Sender<bool>,
     roles: JoinSet<()>,
     lanes: JoinSet<()>,
+    /// Ends when all lanes have ended and what they came to is written.
+    settling: JoinHandle<()>,
     contexts: Vec<WorkerContext>,
     permits: Vec<(Arc<Semaphore>, u32)>,
     pulse: std::thread::JoinHandle<()>,
@@ -116,7 +118,7 @@ impl Worker {
             poll_alarm: Arc::clone(&poll_alarm),
             turns: health.turns("settler"),
         });
-        tokio::spawn(settling);
+        let settling = tokio::spawn(settling);
 
         let mut fitter = Fitter {
             worker: Arc::clone(&name),
@@ -185,6 +187,7 @@ impl Worker {
             stopped,
             roles,
             lanes,
+            settling,
             contexts: vec![submit.context, poll.context],
             permits: vec![submit.permits, poll.permits],
             pulse,
@@ -213,21 +216,24 @@ impl Worker {
         let give_up = until - self.grace.min(LAST_SETTLEMENTS);
         let waited = timeout_at(give_up, async {
             while self.roles.join_next().await.is_some() {}
-            self.all_settled().await;
+            self.calls_end().await;
         });
         if waited.await.is_err() {
             tracing::warn!("the grace is nearly over: giving up the calls in hand");
             self.broken_off.send_replace(true);
-            if timeout_at(until, self.all_settled()).await.is_err() {
-                tracing::warn!("some outcomes could not be written; their leases will heal them");
-            }
+            // What cannot even be queued is left to the leases, as below.
+            let _ = timeout_at(until, self.calls_end()).await;
         }
         for context in &self.contexts {
             // Fails only when that worker has ended already.
             let _ = context.stop();
         }
-        self.lanes.shutdown().await;
         self.roles.shutdown().await;
+        self.lanes.shutdown().await;
+        if timeout_at(until, &mut self.settling).await.is_err() {
+            tracing::warn!("some outcomes could not be written; their leases will heal them");
+            self.settling.abort();
+        }
         match timeout_at(until, self.queue.forget_worker(&self.name)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
@@ -240,8 +246,8 @@ impl Worker {
         tracing::info!(worker = %self.name, "stopped");
     }
 
-    /// Returns when every permit is free, which means that every job in hand is settled.
-    async fn all_settled(&self) {
+    /// Returns when every permit is free: no call is in hand, and what they came to is queued.
+    async fn calls_end(&self) {
         for (permits, count) in &self.permits {
             let all = permits.acquire_many(*count).await;
             drop(all.expect("the semaphore is never closed"));

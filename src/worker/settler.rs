@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
@@ -16,12 +16,11 @@ use crate::job::JobId;
 use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
 use crate::telemetry;
 
-type Waiting = (Settlement, oneshot::Sender<()>);
-
-/// Where handlers bring their settlements.
+/// Where handlers bring their settlements. When the last clone is gone, the loop writes what it
+/// has and ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
-    sender: mpsc::Sender<Waiting>,
+    sender: mpsc::Sender<Settlement>,
 }
 
 impl Settler {
@@ -31,13 +30,10 @@ impl Settler {
         (Self { sender }, writer.run(receiver))
     }
 
-    /// Returns when the settlement is written.
+    /// Returns when the settlement is queued, which takes time only while Redis is slow.
     pub(crate) async fn settle(&self, settlement: Settlement) {
-        let (done, written) = oneshot::channel();
-        if self.sender.send((settlement, done)).await.is_ok() {
-            // An error means that the loop ended with the process; the lease heals the job.
-            let _ = written.await;
-        }
+        // Fails only when the loop has ended with the process; the lease heals the job.
+        let _ = self.sender.send(settlement).await;
     }
 }
 
@@ -52,7 +48,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Waiting>) {
+    async fn run(self, mut receiver: mpsc::Receiver<Settlement>) {
         let mut batch = Vec::with_capacity(CLAIM_BATCH);
         loop {
             self.turns.turned();
@@ -61,12 +57,9 @@ impl Writer {
                 Ok(_) => {}
                 Err(_) => continue,
             }
-            let (settlements, written): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-            let settled = self.write(&settlements).await;
-            for ((settlement, settled), written) in settlements.iter().zip(settled).zip(written) {
-                self.report(settlement, settled);
-                // The handler may be gone when a stopping worker no longer waits.
-                let _ = written.send(());
+            let settled = self.write(&batch).await;
+            for (settlement, settled) in batch.drain(..).zip(settled) {
+                self.report(&settlement, settled);
             }
         }
     }

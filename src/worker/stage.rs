@@ -51,7 +51,8 @@ pub(crate) trait Held: Debug + Send + Sync + 'static {
     fn claim(&self) -> Claim;
 }
 
-/// A job on its way through the apalis worker. Its permit is free again when it is settled.
+/// A job on its way through the apalis worker. Its permit is free again when its call has ended
+/// and what came of it is queued to be written.
 #[derive(Debug)]
 pub(crate) struct InHand<J> {
     /// The job.

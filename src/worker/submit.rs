@@ -1,6 +1,5 @@
 //! The submit stage: one POST per job in hand, and what its answer means for the job.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,22 +16,13 @@ use crate::queue::{
 use crate::telemetry;
 use crate::whilter::Client;
 
-/// A job to be submitted.
-#[derive(Debug)]
-pub(crate) struct SubmitJob {
-    /// Its claim.
-    pub(crate) claim: SubmitClaim,
-    /// Its request body; `None`: it is gone from Redis.
-    pub(crate) body: Option<Bytes>,
-}
-
-impl Held for SubmitJob {
+impl Held for SubmitClaim {
     fn id(&self) -> &JobId {
-        &self.claim.id
+        &self.id
     }
 
     fn claim(&self) -> Claim {
-        self.claim.claim
+        self.claim
     }
 }
 
@@ -58,44 +48,34 @@ pub(crate) struct SubmitPolicy {
 }
 
 impl Stage for SubmitStage {
-    type Job = SubmitJob;
+    type Job = SubmitClaim;
     type Outcome = SubmitOutcome;
     const NAME: &'static str = "submit";
 
-    async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitJob>, QueueError> {
+    async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitClaim>, QueueError> {
         let (claimed, overdue) =
             self.queue.claim_submits(claimant, self.rules, self.retention).await?;
         let deadline = ErrorCode::SubmitDeadline.as_str();
         telemetry::jobs_ended("expired", deadline, overdue.expired);
         telemetry::jobs_ended("failed", ErrorCode::SubmitUnconfirmed.as_str(), overdue.failed);
-        if claimed.jobs.is_empty() {
-            return Ok(Claimed { jobs: Vec::new(), next_in: claimed.next_in });
-        }
-        let ids: Vec<&JobId> = claimed.jobs.iter().map(|job| &job.id).collect();
-        let bodies = self.queue.bodies(&ids).await?;
-        let jobs = claimed.jobs.into_iter().zip(bodies);
-        let jobs = jobs.map(|(claim, body)| SubmitJob { claim, body: body.map(Bytes::from) });
-        Ok(Claimed { jobs: jobs.collect(), next_in: claimed.next_in })
+        Ok(claimed)
     }
 
-    async fn call(&self, job: Arc<SubmitJob>, until: Instant) -> SubmitOutcome {
-        let Some(body) = job.body.clone() else {
+    async fn call(&self, job: Arc<SubmitClaim>, until: Instant) -> SubmitOutcome {
+        if job.body.is_empty() {
             let detail = "its request body is gone from Redis; enqueue it anew under another id";
             return SubmitOutcome::Rejected(Fault::new(ErrorCode::InvalidJob, detail));
-        };
-        let body = match body_to_send(&body) {
-            Cow::Borrowed(_) => body,
-            Cow::Owned(without_nulls) => Bytes::from(without_nulls),
-        };
-        self.client.submit(&job.claim.id, body, until).await
+        }
+        let body = Bytes::from(body_to_send(&job.body).into_owned());
+        self.client.submit(&job.id, body, until).await
     }
 
     fn broken_off(&self, why: &str) -> SubmitOutcome {
         SubmitOutcome::Unknown { detail: why.to_owned() }
     }
 
-    fn decide(&self, job: &SubmitJob, outcome: SubmitOutcome, _took: Duration) -> Move {
-        self.policy.decide(&job.claim, outcome)
+    fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome, _took: Duration) -> Move {
+        self.policy.decide(job, outcome)
     }
 }
 
@@ -174,7 +154,7 @@ mod tests {
 
     fn claim(attempts: u32, retries: u32, unanswered: u32) -> SubmitClaim {
         let id = JobId::new("a").unwrap();
-        SubmitClaim { id, claim: Claim(1), attempts, retries, unanswered }
+        SubmitClaim { id, claim: Claim(1), attempts, retries, unanswered, body: Vec::new() }
     }
 
     fn fault(code: ErrorCode) -> Fault {

@@ -3,8 +3,10 @@
 //! - `bare`: the bare caller, a process of its own.
 //! - `site`: the processes that are measured, and their CPU time.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
+#![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 mod bare;
+mod scripts;
 mod site;
 
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tokio::process::Command;
 
-use self::site::{DELAY, Sandbox, Store, Worker, cpu_of};
+use self::site::{DELAY, Sandbox, Store, Worker};
 
 #[derive(Parser)]
 struct Arguments {
@@ -22,8 +24,12 @@ struct Arguments {
     /// Jobs in a round.
     #[arg(long, default_value_t = 100_000)]
     jobs: usize,
+    /// Rounds of the bare caller and of the queue, one after the other.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// The command line that starts a Redis; else what is on the PATH.
+    #[arg(long, env = "REELQ_REDIS_SERVER")]
+    redis_server: Option<String>,
     #[command(subcommand)]
     command: Option<Mode>,
 }
@@ -32,33 +38,73 @@ struct Arguments {
 enum Mode {
     /// Be the bare caller.
     Bare(bare::Options),
+    /// Measure each script alone.
+    Scripts,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Mode::Bare(options)) = arguments.command {
-        return bare::run(options).await;
+    match arguments.command {
+        Some(Mode::Bare(options)) => return bare::run(options).await,
+        Some(Mode::Scripts) => return scripts::run(arguments.redis_server.as_deref()).await,
+        None => {}
     }
+    let mut rounds = Vec::new();
     for _ in 0..arguments.rounds {
-        bare_round(arguments.jobs).await?;
-        queue_round(arguments.jobs).await?;
+        let bare = bare_round(arguments.jobs).await?;
+        let queue = queue_round(arguments.jobs, arguments.redis_server.as_deref()).await?;
+        let round = Round { bare, queue };
+        println!(
+            "bare {:6.0}/s at {:5.1} µs; queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
+            bare.rate, bare.caller, queue.rate, queue.caller, queue.redis
+        );
+        rounds.push(round);
     }
+    println!(
+        "median ratios: lives/s {:.2}, CPU {:.2}",
+        median(rounds.iter().map(|it| it.queue.rate / it.bare.rate)),
+        median(rounds.iter().map(|it| (it.queue.caller + it.queue.redis) / it.bare.caller))
+    );
     Ok(())
+}
+
+/// One round of both.
+struct Round {
+    bare: Figures,
+    queue: Figures,
+}
+
+/// Lives per second, and microseconds of CPU time per life.
+#[derive(Clone, Copy)]
+struct Figures {
+    rate: f64,
+    /// Of the bare caller, or of the worker.
+    caller: f64,
+    redis: f64,
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn per_job(cpu: Duration, jobs: usize) -> f64 {
+    cpu.as_secs_f64() * 1e6 / jobs as f64
 }
 
 /// The id and the body of a job, 400 bytes long.
 fn body(number: usize) -> (String, String) {
     let id = format!("job-{number:07}");
-    let text = "Happy birthday! ".repeat(16);
     let body = format!(
         r#"{{"client-request-id":"{id}","customer-id":"acme","use-case-id":"birthday","user-id":"user-{number:07}","phrase-texts":["{}"]}}"#,
-        &text[..text.len()]
+        "Happy birthday! ".repeat(16)
     );
     (id, body)
 }
 
-async fn bare_round(jobs: usize) -> anyhow::Result<()> {
+async fn bare_round(jobs: usize) -> anyhow::Result<Figures> {
     let sandbox = Sandbox::start().await?;
     let child = Command::new(std::env::current_exe()?)
         .args(["bare", "--api", &sandbox.url])
@@ -69,46 +115,36 @@ async fn bare_round(jobs: usize) -> anyhow::Result<()> {
     anyhow::ensure!(output.status.success());
     let figures = String::from_utf8(output.stdout)?;
     let figures: Vec<f64> =
-        figures.split_whitespace().map(|it| it.parse().unwrap_or(0.0)).collect();
-    let usage = cpu_of(sandbox.child.id())?;
-    println!(
-        "bare: {:.0}/s, {:.1} us/job, sandbox {:.1} us/job",
-        jobs as f64 / (figures[0] / 1e6),
-        figures[1] / jobs as f64,
-        usage.as_secs_f64() * 1e6 / jobs as f64
-    );
-    sandbox.stop().await
+        figures.split_whitespace().map(|it| it.parse().unwrap_or(f64::NAN)).collect();
+    sandbox.stop().await?;
+    let [took, cpu] = figures[..] else { anyhow::bail!("the bare caller printed {figures:?}") };
+    Ok(Figures { rate: jobs as f64 * 1e6 / took, caller: cpu / jobs as f64, redis: 0.0 })
 }
 
-async fn queue_round(jobs: usize) -> anyhow::Result<()> {
+async fn queue_round(jobs: usize, redis_server: Option<&str>) -> anyhow::Result<Figures> {
     let sandbox = Sandbox::start().await?;
-    let store = Store::start().await?;
+    let store = Store::start(redis_server).await?;
     let worker = Worker::start(&store, &sandbox.url).await?;
     let (redis_before, worker_before) = (store.cpu()?, worker.cpu()?);
     let began = Instant::now();
     let mut next = 0;
     while next < jobs {
         let mut pipeline = redis::pipe();
-        for number in next..jobs.min(next + 500) {
+        for number in next..jobs.min(next + 64) {
             pipeline.cmd("XADD").arg(&["reelq:{video}:jobs", "*", "job", &body(number).1]).ignore();
         }
-        next = jobs.min(next + 500);
+        next = jobs.min(next + 64);
         let () = pipeline.query_async(&mut store.raw.clone()).await?;
     }
-    println!("enqueued in {:?}", began.elapsed());
     store.results_reach(jobs).await?;
     let took = began.elapsed();
-    let per_job = |it: Duration| it.as_secs_f64() * 1e6 / jobs as f64;
-    println!(
-        "queue: {:.0}/s, worker {:.1} us/job, redis {:.1} us/job, sandbox {:.1} us/job",
-        jobs as f64 / took.as_secs_f64(),
-        per_job(worker.cpu()? - worker_before),
-        per_job(store.cpu()? - redis_before),
-        per_job(cpu_of(sandbox.child.id())?),
-    );
-    let info: String = store.command(&["INFO", "commandstats"]).await?;
-    println!("{info}");
+    let figures = Figures {
+        rate: jobs as f64 / took.as_secs_f64(),
+        caller: per_job(worker.cpu()? - worker_before, jobs),
+        redis: per_job(store.cpu()? - redis_before, jobs),
+    };
     worker.stop().await?;
     store.redis.stop().await?;
-    sandbox.stop().await
+    sandbox.stop().await?;
+    Ok(figures)
 }

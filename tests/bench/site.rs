@@ -49,9 +49,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
-        let server = std::env::var("REELQ_REDIS_SERVER").ok();
-        let redis = PrivateRedis::start(server.as_deref()).await?;
+    pub(crate) async fn start(redis_server: Option<&str>) -> anyhow::Result<Self> {
+        let redis = PrivateRedis::start(redis_server).await?;
         let name = QueueName::new("video").map_err(anyhow::Error::msg)?;
         let queue = Queue::connect(ConnectOptions::new(redis.url()), &name).await?;
         let client = redis::Client::open(redis.url())?;

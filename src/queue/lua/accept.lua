@@ -21,19 +21,19 @@ end
 
 local codes, due, leaving, submitted = {}, {}, {}, 0
 for at = FIRST, #ARGV, ITEM do
-  local id, whilter_id, next_at = ARGV[at], ARGV[at + 1], now + ARGV[at + 2]
+  local id, whilter_id, next_at = ARGV[at], ARGV[at + 1], int(now + ARGV[at + 2])
   local record = P .. 'job:' .. id
   -- checks
   local job = read(record, 'state', 'whilter-request-id', 'accepted-at', 'history',
-    'also-accepted')
+    'also-accepted', 'recoveries')
   local place = PLACE[job[1]]
   local code = not job[1] and 'gone' or place and 'polling' or job[1] ~= 'polling' and 'late'
     or job[2] == whilter_id and 'polling' or 'also'
   -- writes
   if place then
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
-      'submitted-at', now, 'next-at', next_at, 'history', remember(job[4], job[3], now, 'submitted'))
-    redis.call('HDEL', record, 'worker', 'begun-at', 'recoveries')
+      'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[4], job[3], now, 'submitted'))
+    forgive(record, job[6])
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[place] = leaving[place] or {}

@@ -13,6 +13,7 @@
 -- Why: an entry that is gone from the stream was dealt with by an earlier call whose reply was
 --   lost, so it is not counted or published again. Without an entry a repeat counts twice.
 local now = clock(ARGV[1])
+local now_ms = int(now)
 local worker, lease_ms, free = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ITEM, FIRST = 12, 5
 local REJECTED_BODY_BYTES = 4096
@@ -34,7 +35,7 @@ end
 
 local function reject(entry, id, body, fault, traceparent, meta)
   keep_aside(id, body, fault, entry)
-  local result = { 'entry-id', entry, 'status', 'rejected', 'error', fault, 'ended-at', now }
+  local result = { 'entry-id', entry, 'status', 'rejected', 'error', fault, 'ended-at', now_ms }
   for _, field in ipairs({ { 'client-request-id', id }, { 'traceparent', traceparent }, { 'meta', meta } }) do
     if field[2] ~= '' then
       result[#result + 1] = field[1]
@@ -44,12 +45,13 @@ local function reject(entry, id, body, fault, traceparent, meta)
   redis.call('XADD', P .. 'results', '*', unpack(result))
 end
 
+local waiting, leased = {}, {}
 local function create(record, at)
   local entry, id, sha1, body = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local due = math.max(now, tonumber(ARGV[at + 8]) or 0)
-  local fields = { 'v', 1, 'revision', 1, 'body-sha1', sha1, 'user-id', ARGV[at + 5],
-    'customer-id', ARGV[at + 6], 'use-case-id', ARGV[at + 7], 'accepted-at', now,
-    'history', '+0 accepted', 'attempts', 0, 'polls', 0 }
+  local fields = { 'v', '1', 'revision', '1', 'body-sha1', sha1, 'user-id', ARGV[at + 5],
+    'customer-id', ARGV[at + 6], 'use-case-id', ARGV[at + 7], 'accepted-at', now_ms,
+    'history', '+0 accepted', 'attempts', '0', 'polls', '0' }
   local function add(field, value)
     if value ~= '' then
       fields[#fields + 1] = field
@@ -64,14 +66,16 @@ local function create(record, at)
   redis.call('SET', P .. 'body:' .. id, body)
   if free > 0 and due <= now then
     free = free - 1
-    redis.call('HSET', record, 'state', 'submitting', 'posts', 1, 'claim', 1, 'worker', worker,
-      'begun-at', now, unpack(fields))
-    redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+    redis.call('HSET', record, 'state', 'submitting', 'posts', '1', 'claim', '1', 'worker', worker,
+      'begun-at', now_ms, unpack(fields))
+    leased[#leased + 1] = int(now + lease_ms)
+    leased[#leased + 1] = id
     return 'leased'
   end
-  redis.call('HSET', record, 'state', 'waiting', 'posts', 0, 'claim', 0, 'next-at', due,
+  redis.call('HSET', record, 'state', 'waiting', 'posts', '0', 'claim', '0', 'next-at', int(due),
     unpack(fields))
-  redis.call('ZADD', submit, due, id)
+  waiting[#waiting + 1] = int(due)
+  waiting[#waiting + 1] = id
   if due < earliest then
     earliest = due
     redis.call('PUBLISH', P .. 'wake', 'submit')
@@ -109,6 +113,8 @@ for at = FIRST, #ARGV, ITEM do
   reply[#reply + 1] = code
   if entry ~= '' then entries[#entries + 1] = entry end
 end
+if #waiting > 0 then redis.call('ZADD', submit, unpack(waiting)) end
+if #leased > 0 then redis.call('ZADD', P .. 'leases', unpack(leased)) end
 for what, n in pairs(counts) do redis.call('HINCRBY', counters, what, n) end
 if #entries > 0 then
   redis.call('XACK', jobs, 'workers', unpack(entries))

@@ -28,7 +28,7 @@ local function give(id, job, claim, polls)
 end
 
 -- writes
-local leased = {}
+local leased, until_ms = {}, int(now + lease_ms)
 for _, id in ipairs(due) do
   local record = P .. 'job:' .. id
   local job = read(record, 'state', 'claim', 'whilter-request-id', 'polls', 'next-at',
@@ -37,8 +37,8 @@ for _, id in ipairs(due) do
     if job[1] == 'polling' and job[9] == worker then give(id, job, job[2], job[4]) end
   elseif job[1] == 'polling' and job[3] then
     local claim, polls = (job[2] or 0) + 1, (job[4] or 0) + 1
-    redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
-    leased[#leased + 1] = now + lease_ms
+    redis.call('HSET', record, 'claim', int(claim), 'polls', int(polls), 'worker', worker)
+    leased[#leased + 1] = until_ms
     leased[#leased + 1] = id
     give(id, job, claim, polls)
   else
@@ -47,7 +47,7 @@ for _, id in ipairs(due) do
 end
 if #leased > 0 then
   redis.call('HINCRBY', P .. 'counters', 'polled', #taken)
-  redis.call('SET', claimed, number .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
+  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
   redis.call('ZADD', P .. 'leases', unpack(leased))
 end
 if not again and #due > 0 then redis.call('ZREM', P .. 'poll', unpack(due)) end

@@ -13,20 +13,24 @@
 -- ARGV[7] max_resends: submit.max_unconfirmed, 0 = hold
 -- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none, or paused), how many expired and how many failed here,
---   then items of 5: id, claim, attempts, retries, POSTs unanswered so far
+--   then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
+-- Why: it takes no more when the bodies in the reply come to a megabyte.
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
 local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local number, max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local retention = { failed_ms = tonumber(ARGV[8]) }
+local retention = { failed_ms = ARGV[8] }
 local claimed = P .. 'claimed:submit:' .. worker
+local MAX_REPLY_BYTES = 1048576
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-local reply, taken = { now, '', 0, 0 }, {}
+local reply, taken, bytes = { now, '', 0, 0 }, {}, 0
 local function give(id, job, claim)
+  local body = redis.call('GET', P .. 'body:' .. id) or ''
+  bytes = bytes + #body
   taken[#taken + 1] = id
-  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0 }) do
+  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0, body }) do
     reply[#reply + 1] = value
   end
 end
@@ -48,26 +52,22 @@ if again then return answer() end
 if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
 
 -- writes
-local leased = {}
+local leased, now_ms, until_ms = {}, int(now), int(now + lease_ms)
 local function take(id, record, job)
   local claim, posts = (job[2] or 0) + 1, (job[3] or 0) + 1
-  redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts, 'worker',
-    worker, 'begun-at', now)
-  redis.call('HDEL', record, 'next-at')
-  leased[#leased + 1] = now + lease_ms
+  redis.call('HSET', record, 'state', 'submitting', 'claim', int(claim), 'posts', int(posts),
+    'worker', worker, 'begun-at', now_ms)
+  leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
   give(id, job, claim)
 end
 
-local function overdue(id, place)
-  if place == 'submit' then
-    conclude(id, 'expired', { 'error', 'submit-deadline: not submitted in time' }, now, retention)
-    reply[3] = reply[3] + 1
-  else
-    conclude(id, 'failed', { 'error',
-      'submit-unconfirmed: a POST was sent, its answer never came' }, now, retention)
-    reply[4] = reply[4] + 1
+local function overdue(id, record, place)
+  local status, fault = 'expired', 'submit-deadline: not submitted in time'
+  if place == 'unconfirmed' then
+    status, fault = 'failed', 'submit-unconfirmed: a POST was sent, its answer never came'
   end
+  conclude(id, read_whole(record), status, { error = fault }, now, retention)
 end
 
 -- What becomes of one due member; says whether it leaves its place.
@@ -81,10 +81,10 @@ local function decide(id, place)
   end
   local deadline = submit_deadline(job[7], job[8], job[9], max_age_ms)
   if deadline <= now then
-    overdue(id, place)
+    overdue(id, record, place)
   elseif place == 'unconfirmed' and tonumber(job[6] or 0) > max_resends then
-    redis.call('HSET', record, 'next-at', deadline)
-    redis.call('ZADD', P .. place, deadline, id)
+    redis.call('HSET', record, 'next-at', int(deadline))
+    redis.call('ZADD', P .. place, int(deadline), id)
     return false
   else
     take(id, record, job)
@@ -98,13 +98,16 @@ for _, place in ipairs({ 'unconfirmed', 'submit' }) do
   local due = redis.call('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
   limit = limit - #due
   for _, id in ipairs(due) do
+    if bytes >= MAX_REPLY_BYTES then break end
     if decide(id, place) then table.insert(leaving[place], id) end
   end
 end
 if #leased > 0 then
-  redis.call('SET', claimed, number .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
+  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
   redis.call('ZADD', P .. 'leases', unpack(leased))
 end
+wind_up()
+reply[3], reply[4] = ended.counts.expired or 0, ended.counts.failed or 0
 for place, ids in pairs(leaving) do
   if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
 end

@@ -11,42 +11,40 @@
 --   otherwise), gone (no such record)
 -- Why: a URL is true whoever brings it, so `completed` asks for no claim while the job polls.
 local now = clock(ARGV[1])
-local retention = { completed_ms = tonumber(ARGV[2]), failed_ms = tonumber(ARGV[3]) }
+local retention = { completed_ms = ARGV[2], failed_ms = ARGV[3] }
 local ITEM, FIRST = 7, 4
 local LIVE = { waiting = true, submitting = true, unconfirmed = true, polling = true }
+
+-- checks
+local held = in_hands(FIRST, ITEM)
 
 local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, status = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  -- checks
-  local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker')
-  local in_hand = job[2] == claim and job[3]
+  local job = read_whole(P .. 'job:' .. id)
   local code
   if not job[1] then
     code = 'gone'
   elseif not LIVE[job[1]] then
     local repeated = job[1] == status and (job[2] == claim or status == 'completed')
     code = repeated and 'ended' or 'late'
-  elseif in_hand or (status == 'completed' and job[1] == 'polling') then
+  elseif held[id] and job[2] == claim or status == 'completed' and job[1] == 'polling' then
     -- writes
     local changes = {}
     for offset, field in ipairs({ 'error', 'video-url', 'image-url', 'source' }) do
       local value = ARGV[at + 2 + offset]
-      if value ~= '' then
-        changes[#changes + 1] = field
-        changes[#changes + 1] = value
-      end
+      if value ~= '' then changes[field] = value end
     end
-    conclude(id, status, changes, now, retention)
-    leaving[#leaving + 1] = id
+    conclude(id, job, status, changes, now, retention)
+    local place = held[id] and 'leases' or 'poll'
+    leaving[place] = leaving[place] or {}
+    table.insert(leaving[place], id)
     code = 'ended'
   else
     code = 'stale'
   end
   codes[#codes + 1] = code
 end
-if #leaving > 0 then
-  redis.call('ZREM', P .. 'leases', unpack(leaving))
-  redis.call('ZREM', P .. 'poll', unpack(leaving))
-end
+wind_up()
+for place, ids in pairs(leaving) do redis.call('ZREM', P .. place, unpack(ids)) end
 return codes

@@ -12,6 +12,12 @@ local function clock(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- A whole number as Redis is to get it. Left to itself, a number is printed as a fraction would
+-- be, which takes longer than most commands.
+local function int(number)
+  return string.format('%d', number)
+end
+
 -- Some fields of a record. What is no hash counts as no record: a key that somebody wrote must
 -- not stop the jobs beside it.
 local function read(record, ...)
@@ -24,12 +30,11 @@ local HISTORY_MAX_BYTES = 400
 -- The history with one more item, `+<ms since acceptance> <event>`. A run of polls keeps its
 -- first and its last; when the text grows too long, the items after the first go.
 local function remember(history, accepted_at, now, event)
-  local item = '+' .. (now - (tonumber(accepted_at) or now)) .. ' ' .. event
   history = history or ''
   if event == 'poll' then
     history = history:gsub('(%+%d+ poll), %+%d+ poll$', '%1')
   end
-  history = history .. ', ' .. item
+  history = history .. ', +' .. int(now - (tonumber(accepted_at) or now)) .. ' ' .. event
   while #history > HISTORY_MAX_BYTES do
     local shorter, cut = history:gsub('^([^,]*), [^,]*,', '%1,', 1)
     if cut == 0 then return history:sub(1, HISTORY_MAX_BYTES) end
@@ -50,38 +55,59 @@ local RESULT_FIELDS = {
   'submitted-at', 'traceparent', 'meta',
 }
 
--- The one place where a job ends: its record, its result entry, its dead entry and its expiry.
--- `changes` are the further fields that the end writes; `retention` has the two times in ms.
--- The caller has checked that the job is live, and takes it out of its place afterwards.
-local function conclude(id, status, changes, now, retention)
-  local record = P .. 'job:' .. id
-  local past = redis.call('HMGET', record, 'history', 'accepted-at')
-  local history = remember(past[1], past[2], now, status)
-  redis.call('HSET', record, 'state', status, 'ended-at', now, 'history', history,
-    unpack(changes))
-  local values = redis.call('HMGET', record, unpack(RESULT_FIELDS))
-  local entry = { 'client-request-id', id, 'status', status, 'ended-at', now }
-  for i, field in ipairs(RESULT_FIELDS) do
-    if values[i] then
-      entry[#entry + 1] = field
-      entry[#entry + 1] = values[i]
+-- A record as far as its end needs it: state, claim, history, accepted-at, then RESULT_FIELDS.
+local function read_whole(record)
+  return read(record, 'state', 'claim', 'history', 'accepted-at', unpack(RESULT_FIELDS))
+end
+
+-- What the ends of one call have in common is written once for all of them, by `wind_up`.
+local ended = { counts = {}, dead = {}, bodies = {} }
+
+-- The one place where a job ends: its record, its result entry and its expiry. `job` is what
+-- `read_whole` gave; `changes` are the further fields that the end writes; `retention` has the
+-- two times in ms. The caller has checked that the job is live, and takes it out of its place
+-- after `wind_up`.
+local function conclude(id, job, status, changes, now, retention)
+  local record, now_ms = P .. 'job:' .. id, int(now)
+  local fields, n = { 'state', status, 'ended-at', now_ms, 'history',
+    remember(job[3], job[4], now, status) }, 6
+  for field, value in pairs(changes) do
+    fields[n + 1], fields[n + 2] = field, value
+    n = n + 2
+  end
+  redis.call('HSET', record, unpack(fields, 1, n))
+  local entry, last = { 'client-request-id', id, 'status', status, 'ended-at', now_ms }, 6
+  for i = 1, #RESULT_FIELDS do
+    local field = RESULT_FIELDS[i]
+    local value = changes[field] or job[4 + i]
+    if value then
+      entry[last + 1], entry[last + 2] = field, value
+      last = last + 2
     end
   end
-  redis.call('XADD', P .. 'results', '*', unpack(entry))
-  redis.call('HINCRBY', P .. 'counters', status, 1)
-  local keep = retention.failed_ms
+  redis.call('XADD', P .. 'results', '*', unpack(entry, 1, last))
+  ended.counts[status] = (ended.counts[status] or 0) + 1
   if status == 'completed' then
-    keep = retention.completed_ms
-  elseif status ~= 'cancelled' then
-    redis.call('ZADD', P .. 'dead', now, id)
-  end
-  redis.call('PEXPIRE', record, keep)
-  if status == 'completed' then
-    redis.call('DEL', P .. 'body:' .. id)
+    redis.call('PEXPIRE', record, retention.completed_ms)
+    table.insert(ended.bodies, P .. 'body:' .. id)
   else
-    redis.call('PEXPIRE', P .. 'body:' .. id, keep)
+    redis.call('PEXPIRE', record, retention.failed_ms)
+    redis.call('PEXPIRE', P .. 'body:' .. id, retention.failed_ms)
+  end
+  if status == 'failed' or status == 'expired' then
+    table.insert(ended.dead, now_ms)
+    table.insert(ended.dead, id)
   end
   redis.call('HDEL', record, 'worker', 'begun-at', 'next-at', 'recoveries', 'streak')
+end
+
+-- Writes what `conclude` has gathered: totals, the list of the dead, bodies that go.
+local function wind_up()
+  for status, count in pairs(ended.counts) do
+    redis.call('HINCRBY', P .. 'counters', status, count)
+  end
+  if #ended.dead > 0 then redis.call('ZADD', P .. 'dead', unpack(ended.dead)) end
+  if #ended.bodies > 0 then redis.call('DEL', unpack(ended.bodies)) end
 end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
@@ -94,9 +120,25 @@ local function to_unconfirmed(id, job, event, changes, now, rules)
     due = submit_deadline(job.accepted_at, job.not_before, job.expires_at, rules.max_age_ms)
   end
   local record = P .. 'job:' .. id
-  redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', count, 'next-at', due,
+  redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', count, 'next-at', int(due),
     'history', remember(job.history, job.accepted_at, now, event), unpack(changes))
-  redis.call('ZADD', P .. 'unconfirmed', due, id)
+  redis.call('ZADD', P .. 'unconfirmed', int(due), id)
+end
+
+-- A settlement ends a job's run of crashes.
+local function forgive(record, recoveries)
+  if recoveries then redis.call('HDEL', record, 'recoveries') end
+end
+
+-- Which of the jobs at every `step`th argument from `first` on are in a worker's hands.
+local function in_hands(first, step)
+  local ids, held = {}, {}
+  for at = first, #ARGV, step do ids[#ids + 1] = ARGV[at] end
+  if #ids == 0 then return held end
+  for i, until_ms in ipairs(redis.call('ZMSCORE', P .. 'leases', unpack(ids))) do
+    held[ids[i]] = until_ms
+  end
+  return held
 end
 
 -- The due time at the head of a sorted set, or '' when it is empty.

@@ -18,7 +18,7 @@ local now = clock(ARGV[1])
 local dead, skip, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rules = { grace_ms = tonumber(ARGV[5]), max_resends = tonumber(ARGV[6]),
   max_age_ms = tonumber(ARGV[7]) }
-local max_recoveries, retention = tonumber(ARGV[8]), { failed_ms = tonumber(ARGV[9]) }
+local max_recoveries, retention = tonumber(ARGV[8]), { failed_ms = ARGV[9] }
 local leases = P .. 'leases'
 
 -- checks
@@ -30,27 +30,23 @@ else
 end
 
 -- writes
-local failed = 0
-
+local now_ms = int(now)
 local function recover(id, record, job)
-  local recoveries, claim = (job[3] or 0) + 1, (job[2] or 0) + 1
+  local recoveries, claim = (job[3] or 0) + 1, int((job[2] or 0) + 1)
   local changes = { 'claim', claim, 'recoveries', recoveries }
   if job[1] == 'polling' then
-    redis.call('HSET', record, 'next-at', now, 'history',
+    redis.call('HSET', record, 'next-at', now_ms, 'history',
       remember(job[9], job[6], now, 'lease lost'), unpack(changes))
-    redis.call('ZADD', P .. 'poll', now, id)
+    redis.call('ZADD', P .. 'poll', now_ms, id)
   elseif job[1] == 'submitting' and recoveries >= max_recoveries then
-    conclude(id, 'failed', { 'claim', claim, 'error',
+    conclude(id, read_whole(record), 'failed', { claim = claim, error =
       'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
-    failed = failed + 1
   elseif job[1] == 'submitting' then
     to_unconfirmed(id, { unconfirmed = job[4], begun_at = job[5], accepted_at = job[6],
       not_before = job[7], expires_at = job[8], history = job[9] }, 'lease lost', changes, now, rules)
   else
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
-    return
   end
-  redis.call('HDEL', record, 'worker', 'begun-at')
 end
 
 local leaving = {}
@@ -63,5 +59,6 @@ for _, id in ipairs(held) do
     leaving[#leaving + 1] = id
   end
 end
+wind_up()
 if #leaving > 0 then redis.call('ZREM', leases, unpack(leaving)) end
-return { #leaving, #held, failed }
+return { #leaving, #held, ended.counts.failed or 0 }

@@ -5,28 +5,31 @@
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2..] items of 4: id, claim, delay_ms, streak ('' = an understood answer ended it)
 -- Returns: a code per item: polling, stale (the claim is another's, or the job has ended), gone
--- Why: `worker` tells a job in hand from one that waits, so a repeated call changes nothing.
+-- Why: only a job in hand is put back, so a repeated call changes nothing.
 local now = clock(ARGV[1])
 local ITEM, FIRST = 4, 2
 
+-- checks
+local held = in_hands(FIRST, ITEM)
+
 local codes, due, leaving = {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, next_at, streak = ARGV[at], ARGV[at + 1], now + ARGV[at + 2], ARGV[at + 3]
+  local id, claim, streak = ARGV[at], ARGV[at + 1], ARGV[at + 3]
   local record = P .. 'job:' .. id
-  -- checks
-  local job = read(record, 'state', 'claim', 'worker', 'accepted-at', 'history')
+  local job = read(record, 'state', 'claim', 'accepted-at', 'history', 'recoveries', 'streak')
   local code = not job[1] and 'gone' or (job[1] ~= 'polling' or job[2] ~= claim) and 'stale'
     or 'polling'
   -- writes
-  if code == 'polling' and job[3] then
-    local history = remember(job[5], job[4], now, 'poll')
-    if streak == '' then
-      redis.call('HSET', record, 'next-at', next_at, 'history', history)
-      redis.call('HDEL', record, 'worker', 'recoveries', 'streak')
-    else
-      redis.call('HSET', record, 'next-at', next_at, 'history', history, 'streak', streak)
-      redis.call('HDEL', record, 'worker', 'recoveries')
+  if code == 'polling' and held[id] then
+    local next_at = int(now + ARGV[at + 2])
+    redis.call('HSET', record, 'next-at', next_at, 'history',
+      remember(job[4], job[3], now, 'poll'))
+    if streak ~= '' then
+      redis.call('HSET', record, 'streak', streak)
+    elseif job[6] then
+      redis.call('HDEL', record, 'streak')
     end
+    forgive(record, job[5])
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[#leaving + 1] = id

@@ -14,15 +14,15 @@ for at = FIRST, #ARGV, ITEM do
   local record = P .. 'job:' .. id
   -- checks
   local job = read(record, 'state', 'claim', 'attempts', 'retries', 'accepted-at',
-    'history', 'expires-at')
+    'history', 'expires-at', 'recoveries')
   local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
   -- writes
   if code == 'submitting' then
     code = 'waiting'
-    local next_at = math.min(now + ARGV[at + 2], tonumber(job[7]) or math.huge)
+    local next_at = int(math.min(now + ARGV[at + 2], tonumber(job[7]) or math.huge))
     redis.call('HSET', record, 'state', 'waiting', 'attempts', (job[3] or 0) + ARGV[at + 3], 'retries',
       (job[4] or 0) + 1, 'next-at', next_at, 'history', remember(job[6], job[5], now, event))
-    redis.call('HDEL', record, 'worker', 'begun-at', 'recoveries')
+    forgive(record, job[8])
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[#leaving + 1] = id

@@ -19,7 +19,7 @@ for at = FIRST, #ARGV, ITEM do
   local record = P .. 'job:' .. id
   -- checks
   local job = read(record, 'state', 'claim', 'unconfirmed', 'begun-at',
-    'accepted-at', 'not-before', 'expires-at', 'history')
+    'accepted-at', 'not-before', 'expires-at', 'history', 'recoveries')
   local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
   -- writes
   if code == 'submitting' then
@@ -27,7 +27,7 @@ for at = FIRST, #ARGV, ITEM do
     to_unconfirmed(id, { unconfirmed = job[3], begun_at = job[4], accepted_at = job[5],
       not_before = job[6], expires_at = job[7], history = job[8], hold = ARGV[at + 3] == '1' },
       event, {}, now, rules)
-    redis.call('HDEL', record, 'worker', 'begun-at', 'recoveries')
+    forgive(record, job[9])
     leaving[#leaving + 1] = id
   elseif code ~= 'unconfirmed' and code ~= 'gone' then
     code = 'stale'
