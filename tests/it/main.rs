@@ -3,6 +3,7 @@
 //! - `scripts`: every script on its own: seed, call, dump of the whole key space, and every call
 //!   made twice.
 //! - `keeping`: what is kept of what has ended, and for how long.
+//! - `model`: random sequences of events, beside a model of the life cycle.
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
@@ -16,6 +17,7 @@ mod commands;
 mod crashes;
 mod keeping;
 mod lives;
+mod model;
 mod outages;
 mod scripts;
 mod snippets;

@@ -7,13 +7,14 @@
 -- ARGV[2] completed_retention_ms
 -- ARGV[3] failed_retention_ms
 -- ARGV[4..] items of 7: id, claim, status, error, video-url, image-url, source ('' = absent)
--- Returns: a code per item: ended, stale (the claim is another's), late (it had ended
+-- Returns: a code per item: ended, stale (the claim is another's, or no row leads there), late (it had ended
 --   otherwise), gone (no such record)
 -- Why: a URL is true whoever brings it, so `completed` asks for no claim while the job polls.
 local now = clock(ARGV[1])
 local retention = { completed_ms = ARGV[2], failed_ms = ARGV[3] }
 local ITEM, FIRST = 7, 4
-local LIVE = { waiting = true, submitting = true, unconfirmed = true, polling = true }
+local ENDS = { completed = true, failed = true, expired = true, cancelled = true }
+local LEADS_TO = { submitting = { failed = true }, polling = ENDS }
 
 -- checks
 local held = in_hands(FIRST, ITEM)
@@ -25,10 +26,12 @@ for at = FIRST, #ARGV, ITEM do
   local code
   if not job[1] then
     code = 'gone'
-  elseif not LIVE[job[1]] then
+  elseif ENDS[job[1]] then
     local repeated = job[1] == status and (job[2] == claim or status == 'completed')
     code = repeated and 'ended' or 'late'
-  elseif held[id] and job[2] == claim or status == 'completed' and job[1] == 'polling' then
+  elseif not (LEADS_TO[job[1]] or {})[status] then
+    code = 'stale'
+  elseif held[id] and job[2] == claim or status == 'completed' then
     -- writes
     local changes = {}
     for offset, field in ipairs({ 'error', 'video-url', 'image-url', 'source' }) do

@@ -1,0 +1,410 @@
+//! The model: what the life-cycle table and the contract say a queue is after each step, written
+//! without a look at the scripts. Small enough to be believed.
+
+use std::collections::BTreeMap;
+
+use reelq::job::lifecycle::{Event, LIFE, State};
+use reelq::queue::{Admission, MAX_RECOVERIES, Settled};
+
+pub(crate) const LEASE_MS: u64 = 60_000;
+pub(crate) const MAX_AGE_MS: u64 = 600_000;
+pub(crate) const GRACE_MS: u64 = 30_000;
+pub(crate) const MAX_RESENDS: u64 = 2;
+
+/// One job. What its record shows, and in which place it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) state: State,
+    pub(crate) fields: BTreeMap<&'static str, String>,
+    pub(crate) body: usize,
+    place: Option<(Place, u64)>,
+    accepted_at: u64,
+    not_before: Option<u64>,
+    begun_at: u64,
+}
+
+/// Where a live job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Submit,
+    Unconfirmed,
+    Poll,
+    Leases,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 4] = [Self::Submit, Self::Unconfirmed, Self::Poll, Self::Leases];
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Poll => "poll",
+            Self::Leases => "leases",
+        }
+    }
+}
+
+/// The whole queue.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) now: u64,
+    pub(crate) paused: bool,
+    pub(crate) jobs: BTreeMap<String, Job>,
+    pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// Id, status and revision of each result, in order.
+    pub(crate) results: Vec<(String, String, String)>,
+    /// Entries kept aside.
+    pub(crate) aside: usize,
+}
+
+/// What came of a call, to be recorded.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Accept { transaction: String, delay_ms: u64 },
+    Requeue { delay_ms: u64, spends: bool },
+    Unconfirm { hold: bool },
+    Repoll { delay_ms: u64, streak: bool },
+    Complete,
+    Fail,
+    Expire,
+}
+
+impl Job {
+    fn number(&self, field: &str) -> u64 {
+        self.fields.get(field).map_or(0, |text| text.parse().unwrap())
+    }
+
+    fn set(&mut self, field: &'static str, value: impl ToString) {
+        self.fields.insert(field, value.to_string());
+    }
+
+    fn raise(&mut self, field: &'static str) {
+        self.set(field, self.number(field) + 1);
+    }
+
+    pub(crate) fn claim(&self) -> u64 {
+        self.number("claim")
+    }
+
+    /// Due times by place; a live job is in exactly one.
+    pub(crate) fn place(&self) -> Option<(Place, u64)> {
+        self.place
+    }
+
+    fn is_due(&self, place: Place, now: u64) -> bool {
+        matches!(self.place, Some((it, due)) if it == place && due <= now)
+    }
+
+    fn in_hand(&self) -> bool {
+        matches!(self.place, Some((Place::Leases, _)))
+    }
+
+    fn deadline(&self) -> u64 {
+        self.accepted_at.max(self.not_before.unwrap_or(0)) + MAX_AGE_MS
+    }
+
+    /// Moves along a row of the life-cycle table, which must have it.
+    fn go(&mut self, event: Event) {
+        let row = LIFE.iter().find(|row| row.from == Some(self.state) && row.event == event);
+        self.state = row.unwrap_or_else(|| panic!("no row: {} {event:?}", self.state)).to;
+        self.set("state", self.state);
+    }
+
+    fn wait(&mut self, place: Place, due: u64) {
+        self.place = Some((place, due));
+        self.set("next-at", due);
+    }
+
+    fn lease(&mut self, worker: &str, now: u64) {
+        self.place = Some((Place::Leases, now + LEASE_MS));
+        self.set("worker", worker);
+    }
+
+    fn become_unconfirmed(&mut self, hold: bool) {
+        self.raise("unconfirmed");
+        let due = if hold || self.number("unconfirmed") > MAX_RESENDS {
+            self.deadline()
+        } else {
+            self.begun_at + GRACE_MS
+        };
+        self.wait(Place::Unconfirmed, due);
+    }
+}
+
+impl Model {
+    fn count(&mut self, what: &'static str) {
+        *self.counters.entry(what).or_default() += 1;
+    }
+
+    /// Ends a job: its result is published, and it is in no place any more.
+    fn end(&mut self, id: &str, event: Event, error: Option<&str>) {
+        let now = self.now;
+        let job = self.jobs.get_mut(id).unwrap();
+        job.go(event);
+        job.place = None;
+        job.set("ended-at", now);
+        if let Some(error) = error {
+            job.set("error", error);
+        }
+        for gone in ["worker", "begun-at", "next-at", "recoveries", "streak"] {
+            job.fields.remove(gone);
+        }
+        let (state, revision) = (job.state, job.fields["revision"].clone());
+        self.results.push((id.to_owned(), state.to_string(), revision));
+        self.count(state.as_str());
+    }
+
+    /// The ids of the dead: what ended `failed` or `expired`.
+    pub(crate) fn dead(&self) -> Vec<String> {
+        let dead = |job: &Job| matches!(job.state, State::Failed | State::Expired);
+        self.jobs.iter().filter(|(_, job)| dead(job)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The members of a place that are due, in the order in which Redis has them.
+    fn due(&self, place: Place, limit: usize) -> Vec<String> {
+        let mut due: Vec<(u64, String)> = Vec::new();
+        for (id, job) in &self.jobs {
+            if job.is_due(place, self.now) {
+                due.push((job.place.unwrap().1, id.clone()));
+            }
+        }
+        due.sort();
+        due.into_iter().take(limit).map(|(_, id)| id).collect()
+    }
+
+    pub(crate) fn admit(
+        &mut self,
+        id: &str,
+        body: usize,
+        hands: Option<&str>,
+        not_before: Option<u64>,
+    ) -> Admission {
+        if let Some(known) = self.jobs.get(id) {
+            if known.body == body {
+                self.count("duplicate");
+                return Admission::Duplicate;
+            }
+            self.count("conflict");
+            self.aside += 1;
+            return Admission::Conflict;
+        }
+        let due = self.now.max(not_before.unwrap_or(0));
+        let behind = !self.due(Place::Submit, 1).is_empty();
+        let mut job = Job {
+            state: State::Waiting,
+            fields: BTreeMap::new(),
+            body,
+            place: None,
+            accepted_at: self.now,
+            not_before,
+            begun_at: self.now,
+        };
+        job.set("state", State::Waiting);
+        job.set("revision", 1);
+        job.set("accepted-at", self.now);
+        for zero in ["posts", "attempts", "polls", "claim"] {
+            job.set(zero, 0);
+        }
+        if let Some(not_before) = not_before {
+            job.set("not-before", not_before);
+        }
+        let worker = hands.filter(|_| !self.paused && !behind && due <= self.now);
+        match worker {
+            Some(worker) => {
+                job.go(Event::Claimed);
+                job.set("begun-at", self.now);
+                job.raise("claim");
+                job.raise("posts");
+                job.lease(worker, self.now);
+            }
+            None => job.wait(Place::Submit, due),
+        }
+        self.jobs.insert(id.to_owned(), job);
+        self.count("accepted");
+        if worker.is_some() { Admission::Leased } else { Admission::Waiting }
+    }
+
+    /// The ids and claim numbers that a worker is given.
+    pub(crate) fn claim_submits(&mut self, worker: &str, limit: usize) -> Vec<(String, u64)> {
+        let mut taken = Vec::new();
+        if self.paused {
+            return taken;
+        }
+        let (now, mut due) = (self.now, self.due(Place::Unconfirmed, limit));
+        due.extend(self.due(Place::Submit, limit - due.len()));
+        for id in due {
+            let job = self.jobs.get_mut(&id).unwrap();
+            if job.deadline() <= now {
+                let error = match job.state {
+                    State::Waiting => "submit-deadline",
+                    _ => "submit-unconfirmed",
+                };
+                self.end(&id, Event::Overdue, Some(error));
+            } else if job.number("unconfirmed") > MAX_RESENDS && job.state == State::Unconfirmed {
+                job.wait(Place::Unconfirmed, job.deadline());
+            } else {
+                job.go(Event::Claimed);
+                job.begun_at = now;
+                job.set("begun-at", now);
+                job.raise("claim");
+                job.raise("posts");
+                job.lease(worker, now);
+                taken.push((id, job.claim()));
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn claim_polls(&mut self, worker: &str, limit: usize) -> Vec<(String, u64)> {
+        let (now, mut taken) = (self.now, Vec::new());
+        for id in self.due(Place::Poll, limit) {
+            let job = self.jobs.get_mut(&id).unwrap();
+            job.go(Event::Claimed);
+            job.raise("claim");
+            job.raise("polls");
+            job.lease(worker, now);
+            taken.push((id.clone(), job.claim()));
+            self.count("polled");
+        }
+        taken
+    }
+
+    pub(crate) fn settle(&mut self, id: &str, claim: u64, outcome: &Outcome) -> Settled {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(id) else { return Settled::Gone };
+        let fenced = job.claim() == claim;
+        match outcome {
+            Outcome::Accept { transaction, delay_ms } => {
+                return self.accept(id, transaction, now + delay_ms);
+            }
+            Outcome::Complete if job.state == State::Polling => {
+                job.set("video-url", VIDEO_URL);
+                job.set("source", "poll");
+                self.end(id, Event::Ready, None);
+                return Settled::Done;
+            }
+            Outcome::Complete | Outcome::Fail | Outcome::Expire if job.state.is_end() => {
+                let same = match outcome {
+                    Outcome::Complete => job.state == State::Completed,
+                    Outcome::Fail => job.state == State::Failed && fenced,
+                    _ => job.state == State::Expired && fenced,
+                };
+                return if same { Settled::Done } else { Settled::Late };
+            }
+            Outcome::Requeue { .. } if fenced && job.state == State::Waiting => {
+                return Settled::Done;
+            }
+            Outcome::Unconfirm { .. } if fenced && job.state == State::Unconfirmed => {
+                return Settled::Done;
+            }
+            Outcome::Repoll { .. } if fenced && job.state == State::Polling && !job.in_hand() => {
+                return Settled::Done;
+            }
+            _ => {}
+        }
+        if !fenced || !job.in_hand() {
+            return Settled::Stale;
+        }
+        match (outcome, job.state) {
+            (Outcome::Requeue { delay_ms, spends }, State::Submitting) => {
+                job.go(Event::RetryLater);
+                job.set("attempts", job.number("attempts") + u64::from(*spends));
+                job.raise("retries");
+                job.fields.remove("recoveries");
+                job.wait(Place::Submit, now + delay_ms);
+                self.count("retried");
+            }
+            (Outcome::Unconfirm { hold }, State::Submitting) => {
+                job.go(Event::NoAnswer);
+                job.fields.remove("recoveries");
+                job.become_unconfirmed(*hold);
+            }
+            (Outcome::Repoll { delay_ms, streak }, State::Polling) => {
+                job.go(Event::NotYet);
+                job.fields.remove("recoveries");
+                job.fields.remove("streak");
+                if *streak {
+                    job.set("streak", STREAK);
+                }
+                job.wait(Place::Poll, now + delay_ms);
+            }
+            (Outcome::Fail, State::Submitting) => {
+                job.set("source", "poll");
+                self.end(id, Event::Rejected, Some("generation-failed"));
+            }
+            (Outcome::Fail, State::Polling) => {
+                job.set("source", "poll");
+                self.end(id, Event::Failed, Some("generation-failed"));
+            }
+            (Outcome::Expire, State::Polling) => {
+                job.set("source", "poll");
+                self.end(id, Event::Overdue, Some("poll-deadline"));
+            }
+            _ => return Settled::Stale,
+        }
+        Settled::Done
+    }
+
+    /// An accepted id is true whoever brings it.
+    fn accept(&mut self, id: &str, transaction: &str, first_check: u64) -> Settled {
+        let now = self.now;
+        let job = self.jobs.get_mut(id).unwrap();
+        let known = job.fields.get("whilter-request-id").cloned();
+        if matches!(job.state, State::Waiting | State::Submitting | State::Unconfirmed) {
+            job.go(Event::Accepted);
+            job.set("whilter-request-id", transaction);
+            job.set("submitted-at", now);
+            job.fields.remove("recoveries");
+            job.wait(Place::Poll, first_check);
+            self.count("submitted");
+            return Settled::Done;
+        }
+        match known {
+            Some(known) if known == transaction => {}
+            Some(_) => {
+                let also = job.fields.get("also-accepted").cloned().unwrap_or_default();
+                let mut also: Vec<&str> = also.split_whitespace().collect();
+                if !also.contains(&transaction) {
+                    also.push(transaction);
+                }
+                job.set("also-accepted", also.join(" "));
+                if job.state == State::Polling {
+                    return Settled::AlsoAccepted;
+                }
+            }
+            None => job.set("whilter-request-id", transaction),
+        }
+        if job.state == State::Polling { Settled::Done } else { Settled::Late }
+    }
+
+    /// Takes back leases: those that ran out, or those of one worker. Returns how many.
+    pub(crate) fn reclaim(&mut self, dead: Option<&str>) -> usize {
+        let now = self.now;
+        let lost: Vec<String> = match dead {
+            None => self.due(Place::Leases, usize::MAX),
+            Some(dead) => {
+                let theirs = |job: &Job| job.in_hand() && job.fields["worker"] == dead;
+                self.jobs.iter().filter(|(_, job)| theirs(job)).map(|(id, _)| id.clone()).collect()
+            }
+        };
+        for id in &lost {
+            let job = self.jobs.get_mut(id).unwrap();
+            job.raise("claim");
+            job.raise("recoveries");
+            if job.state == State::Polling {
+                job.go(Event::LeaseLost);
+                job.wait(Place::Poll, now);
+            } else if job.number("recoveries") >= u64::from(MAX_RECOVERIES) {
+                self.end(id, Event::CrashLoop, Some("crash-loop"));
+            } else {
+                job.go(Event::LeaseLost);
+                job.become_unconfirmed(false);
+            }
+        }
+        lost.len()
+    }
+}
+
+pub(crate) const VIDEO_URL: &str = "https://cdn.example/v.mp4";
+pub(crate) const STREAK: &str = "not-found 1 1000";

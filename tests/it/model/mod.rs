@@ -1,0 +1,301 @@
+//! Random sequences of events against real Redis and against a small model of the life cycle.
+//! After every step the whole key space agrees with the model, and every call made twice in a row
+//! answers the same and changes nothing.
+//!
+//! A failing sequence is shrunk and its seed kept in `tests/it/model/regressions.txt`, which is
+//! run first. `PROPTEST_CASES` sets how many sequences are tried.
+
+mod life;
+mod seen;
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestRunner};
+use reelq::job::{Claim, EntryFields, ErrorCode, Fault, Request};
+use reelq::queue::{
+    Admission, Claimant, End, Hands, Lost, Move, Queue, Retention, Settled, Settlement, SubmitRules,
+};
+
+use self::life::{GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_RESENDS, Model, Outcome, STREAK, VIDEO_URL};
+use super::support::{TestQueue, id};
+
+const START: u64 = 1_800_000_000_000;
+const RULES: SubmitRules = SubmitRules {
+    max_age: Duration::from_millis(MAX_AGE_MS),
+    grace: Duration::from_millis(GRACE_MS),
+    max_resends: MAX_RESENDS as u32,
+};
+const RETENTION: Retention =
+    Retention { completed: Duration::from_secs(3600), failed: Duration::from_secs(3600) };
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+const WORKERS: [&str; 2] = ["w1", "w2"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Admit {
+        id: usize,
+        body: usize,
+        hands: Option<usize>,
+        later_ms: Option<u64>,
+    },
+    ClaimSubmits {
+        worker: usize,
+        limit: usize,
+    },
+    ClaimPolls {
+        worker: usize,
+        limit: usize,
+    },
+    /// Settles one of the claims given so far, counted from the latest.
+    Settle {
+        back: usize,
+        outcome: Outcome,
+    },
+    ReclaimOverdue,
+    ReclaimDead {
+        worker: usize,
+    },
+    Pause(bool),
+    Wait {
+        ms: u64,
+    },
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let delay_ms = prop_oneof![Just(0), Just(1000), Just(45_000)];
+    prop_oneof![
+        4 => (0..3, delay_ms.clone()).prop_map(|(number, delay_ms)| {
+            Outcome::Accept { transaction: format!("w-{number}"), delay_ms }
+        }),
+        3 => (delay_ms.clone(), any::<bool>())
+            .prop_map(|(delay_ms, spends)| Outcome::Requeue { delay_ms, spends }),
+        3 => any::<bool>().prop_map(|hold| Outcome::Unconfirm { hold }),
+        3 => (delay_ms, any::<bool>())
+            .prop_map(|(delay_ms, streak)| Outcome::Repoll { delay_ms, streak }),
+        2 => Just(Outcome::Complete),
+        1 => Just(Outcome::Fail),
+        1 => Just(Outcome::Expire),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let worker = 0..WORKERS.len();
+    let later = prop::option::weighted(0.2, prop_oneof![Just(0), Just(40_000)]);
+    prop_oneof![
+        4 => (0..IDS.len(), 0..2_usize, prop::option::of(worker.clone()), later)
+            .prop_map(|(id, body, hands, later_ms)| Step::Admit { id, body, hands, later_ms }),
+        4 => (worker.clone(), 1..3_usize)
+            .prop_map(|(worker, limit)| Step::ClaimSubmits { worker, limit }),
+        4 => (worker.clone(), 1..3_usize)
+            .prop_map(|(worker, limit)| Step::ClaimPolls { worker, limit }),
+        9 => (prop_oneof![4 => Just(0), 2 => 0..8_usize], outcome())
+            .prop_map(|(back, outcome)| Step::Settle { back, outcome }),
+        1 => Just(Step::ReclaimOverdue),
+        1 => worker.prop_map(|worker| Step::ReclaimDead { worker }),
+        1 => any::<bool>().prop_map(Step::Pause),
+        4 => prop_oneof![Just(1), Just(1000), Just(30_000), Just(LEASE_MS), Just(MAX_AGE_MS)]
+            .prop_map(|ms| Step::Wait { ms }),
+    ]
+}
+
+/// The queue, its model, and every claim that was given.
+struct Run<'a> {
+    queue: &'a TestQueue,
+    model: Model,
+    claims: Vec<(String, u64)>,
+    number: u64,
+}
+
+impl Run<'_> {
+    fn at_now(&self) -> Queue {
+        self.queue.queue.at(self.model.now)
+    }
+
+    async fn take(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Admit { id, body, hands, later_ms } => {
+                self.admit(IDS[*id], *body, hands.map(|it| WORKERS[it]), *later_ms).await
+            }
+            Step::ClaimSubmits { worker, limit } => {
+                self.claim(WORKERS[*worker], *limit, true).await
+            }
+            Step::ClaimPolls { worker, limit } => self.claim(WORKERS[*worker], *limit, false).await,
+            Step::Settle { back, outcome } => self.settle(*back, outcome).await,
+            Step::ReclaimOverdue => self.reclaim(None).await,
+            Step::ReclaimDead { worker } => self.reclaim(Some(WORKERS[*worker])).await,
+            Step::Pause(paused) => {
+                self.model.paused = *paused;
+                let key = "reelq:{video}:paused";
+                let words = if *paused { vec!["SET", key, "holiday"] } else { vec!["DEL", key] };
+                let _: redis::Value = self.queue.command(&words).await;
+                Ok(())
+            }
+            Step::Wait { ms } => {
+                self.model.now += ms;
+                Ok(())
+            }
+        }
+    }
+
+    /// Admits by the stream when a worker has free hands, else directly.
+    async fn admit(
+        &mut self,
+        name: &str,
+        body: usize,
+        hands: Option<&'static str>,
+        later_ms: Option<u64>,
+    ) -> Result<(), String> {
+        let not_before = later_ms.map(|ms| self.model.now + ms);
+        let request = Request::new(id(name), "acme", "birthday", format!("user-{body}"));
+        let request = request.build().unwrap();
+        let fields = EntryFields {
+            not_before: not_before.map(reelq::job::Millis),
+            ..EntryFields::default()
+        };
+        let expected = self.model.admit(name, body, hands, not_before);
+        let queue = self.at_now();
+        let admitted = match hands {
+            None => queue.enqueue(&request, &fields).await.unwrap(),
+            Some(worker) => {
+                // The entry need not be on the stream: that tells a repetition, which is tested
+                // with the script itself.
+                let entry = reelq::job::Entry {
+                    id: Some(id(name)),
+                    body: request.body().to_vec(),
+                    request: Ok(request),
+                    fields,
+                };
+                let hands = Hands { worker, lease: Duration::from_millis(LEASE_MS), free: 1 };
+                queue.admit(hands, &[(String::new(), entry)]).await.unwrap().admissions[0]
+            }
+        };
+        if admitted == Admission::Leased {
+            self.claims.push((name.to_owned(), 1));
+        }
+        same(admitted, expected)
+    }
+
+    async fn claim(&mut self, worker: &str, limit: usize, submits: bool) -> Result<(), String> {
+        self.number += 1;
+        let lease = Duration::from_millis(LEASE_MS);
+        let claimant = Claimant { worker, lease, limit, number: self.number };
+        let expected = if submits {
+            self.model.claim_submits(worker, limit)
+        } else {
+            self.model.claim_polls(worker, limit)
+        };
+        let queue = self.at_now();
+        let claim = async || -> Vec<(String, u64)> {
+            if submits {
+                let claimed = queue.claim_submits(claimant, RULES, RETENTION).await.unwrap().0;
+                claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
+            } else {
+                let claimed = queue.claim_polls(claimant).await.unwrap();
+                claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
+            }
+        };
+        same(claim().await, expected.clone())?;
+        // A claim that took nothing left nothing to be repeated.
+        if !expected.is_empty() {
+            same(claim().await, expected.clone())?;
+        }
+        self.claims.extend(expected);
+        Ok(())
+    }
+
+    async fn settle(&mut self, back: usize, outcome: &Outcome) -> Result<(), String> {
+        let Some(index) = self.claims.len().checked_sub(1 + back) else { return Ok(()) };
+        let (name, claim) = self.claims[index].clone();
+        let expected = self.model.settle(&name, claim, outcome);
+        let settlement = Settlement { id: id(&name), claim: Claim(claim), to: move_of(outcome) };
+        let queue = self.at_now();
+        let settle = async || {
+            let settlement = std::slice::from_ref(&settlement);
+            queue.settle(settlement, RULES, RETENTION).await.unwrap()[0]
+        };
+        same(settle().await, expected)?;
+        // Only what was recorded can be asked for again: a second acceptance is one too many
+        // each time it is told.
+        if expected == Settled::Done {
+            same(settle().await, expected)?
+        }
+        Ok(())
+    }
+
+    async fn reclaim(&mut self, dead: Option<&'static str>) -> Result<(), String> {
+        let expected = self.model.reclaim(dead);
+        let lost = dead.map_or(Lost::Overdue, |name| Lost::Worker { name, skip: 0 });
+        let queue = self.at_now();
+        same(queue.reclaim(lost, RULES, RETENTION).await.unwrap().taken, expected)?;
+        same(queue.reclaim(lost, RULES, RETENTION).await.unwrap().taken, 0)
+    }
+}
+
+fn move_of(outcome: &Outcome) -> Move {
+    let fault = |code| Fault::new(code, "why");
+    let finish = |end| Move::Finish { end, source: "poll" };
+    match outcome {
+        Outcome::Accept { transaction, delay_ms } => Move::Accept {
+            whilter_request_id: transaction.clone(),
+            first_check_in: Duration::from_millis(*delay_ms),
+        },
+        Outcome::Requeue { delay_ms, spends } => Move::Requeue {
+            delay: Duration::from_millis(*delay_ms),
+            spends_attempt: *spends,
+            event: "retry: 500".to_owned(),
+        },
+        Outcome::Unconfirm { hold } => {
+            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: *hold }
+        }
+        Outcome::Repoll { delay_ms, streak } => Move::Repoll {
+            delay: Duration::from_millis(*delay_ms),
+            streak: if *streak { STREAK.to_owned() } else { String::new() },
+        },
+        Outcome::Complete => {
+            finish(End::Completed { video_url: Some(VIDEO_URL.to_owned()), image_url: None })
+        }
+        Outcome::Fail => finish(End::Failed(fault(ErrorCode::GenerationFailed))),
+        Outcome::Expire => finish(End::Expired(fault(ErrorCode::PollDeadline))),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(seen: T, expected: T) -> Result<(), String> {
+    if seen == expected { Ok(()) } else { Err(format!("answered {seen:?}, not {expected:?}")) }
+}
+
+async fn play(queue: &TestQueue, steps: &[Step]) -> Result<(), String> {
+    let _: () = queue.command(&["FLUSHALL"]).await;
+    let model = Model { now: START, ..Model::default() };
+    let mut run = Run { queue, model, claims: Vec::new(), number: 0 };
+    for (index, step) in steps.iter().enumerate() {
+        let taken = run.take(step).await;
+        let agreed = match taken {
+            Ok(()) => seen::compare(queue, &run.model).await,
+            Err(why) => Err(why),
+        };
+        agreed.map_err(|why| format!("after step {index}, {step:?}: {why}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn redis_and_the_model_agree_after_every_step() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let queue = runtime.block_on(TestQueue::start());
+    let config = ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/model/regressions.txt"
+        )))),
+        source_file: Some(file!()),
+        ..ProptestConfig::with_cases(200)
+    };
+    let ended = TestRunner::new(config).run(&vec(step(), 1..40), |steps| {
+        runtime.block_on(play(&queue, &steps)).map_err(TestCaseError::fail)
+    });
+    if let Err(why) = ended {
+        panic!("{why}\n(its seed is in tests/it/model/regressions.txt)");
+    }
+}
