@@ -49,6 +49,7 @@ pub fn init(log: &Log, verbosity: u8) -> Result<(), TelemetryError> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
+    let logs = logs.with_ansi(std::io::stderr().is_terminal());
     let begun = if text { logs.try_init() } else { logs.json().try_init() };
     begun.map_err(|error| TelemetryError::Setup(error.to_string()))
 }

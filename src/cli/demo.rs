@@ -70,7 +70,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Outcome> {
     };
     if options.keep && ended.is_ok() {
         println!("\nEverything keeps running until you press Ctrl-C. Try:");
-        println!("  reelq --config {} stats", scene.configuration.display());
+        let program = std::env::current_exe().context("finding this program")?;
+        println!("  {} --config {} stats", program.display(), scene.configuration.display());
         interrupted().await;
     }
     scene.strike().await?;
@@ -168,7 +169,9 @@ impl Scene {
             took.as_secs_f64()
         );
         ensure!(entries == JOBS, "some job ended more than once");
-        println!("Every job ended exactly once. To look into such a queue:");
+        println!(
+            "Every job ended exactly once. To look into such a queue (--keep keeps this one):"
+        );
         let port = self.redis.port();
         for command in [
             "XLEN 'reelq:{video}:results'",

@@ -14,7 +14,7 @@ use super::results::print;
 use super::{Outcome, connect};
 use crate::config::Loaded;
 use crate::job::{EntryFields, JobId, Request, UnknownFields};
-use crate::queue::{ADMIT_BATCH, Admission, JobResult, Queue};
+use crate::queue::{ADMIT_BATCH, Admission, JobResult, Queue, QueueError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -27,7 +27,7 @@ pub(super) struct Options {
 }
 
 /// Where in the input a request stood.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Line(usize),
     Item(usize),
@@ -40,13 +40,13 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
     let bodies = split(&input);
     let progress = bar(bodies.len(), "enqueued");
     let mut awaited = BTreeSet::new();
-    let mut outcome = Outcome::Success;
+    let mut failed = 0;
     for chunk in bodies.chunks(ADMIT_BATCH) {
         for (place, id, answer) in
             enqueue(&queue, chunk, loaded.settings.queue.unknown_fields).await?
         {
             if !report(place, id.as_ref(), &answer) {
-                outcome = Outcome::SomeFailed;
+                failed += 1;
             } else if let Some(id) = id {
                 awaited.insert(id);
             }
@@ -54,10 +54,14 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         progress.inc(u64::try_from(chunk.len()).unwrap_or(0));
     }
     progress.finish_and_clear();
-    if options.wait && !wait(&queue, awaited, before).await? {
-        outcome = Outcome::SomeFailed;
+    if bodies.is_empty() {
+        eprintln!("nothing to enqueue: the input is empty");
     }
-    Ok(outcome)
+    if failed > 0 {
+        eprintln!("{failed} of {} were rejected or conflicted", bodies.len());
+    }
+    let completed = !options.wait || wait(&queue, awaited, before).await?;
+    Ok(if failed == 0 && completed { Outcome::Success } else { Outcome::SomeFailed })
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
@@ -124,18 +128,10 @@ fn report(place: Place, id: Option<&JobId>, answer: &Answer) -> bool {
     }
     let failed = error.is_some();
     if let Some(error) = error {
-        eprintln!("{}: {status}: {error}", name(place));
         line["error"] = error.into();
     }
     println!("{line}");
     !failed
-}
-
-fn name(place: Place) -> String {
-    match place {
-        Place::Line(number) => format!("line {number}"),
-        Place::Item(number) => format!("item {number}"),
-    }
 }
 
 /// Prints the results of these jobs as they end; says whether all of them completed.
@@ -156,7 +152,15 @@ async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> an
     }
     let mut reader = queue.results_after(before);
     while !awaited.is_empty() {
-        for result in reader.read(ADMIT_BATCH, Duration::from_secs(5)).await? {
+        let results = match reader.read(ADMIT_BATCH, Duration::from_secs(5)).await {
+            Err(error @ QueueError::Unavailable(_)) => {
+                progress.suspend(|| eprintln!("{error}; waiting on"));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            read => read?,
+        };
+        for result in results {
             let id = result.get("client-request-id").and_then(|id| JobId::new(id).ok());
             if result.status() != "rejected" && id.is_some_and(|id| awaited.remove(&id)) {
                 ended(&result)?;
@@ -179,19 +183,26 @@ fn bar(length: usize, what: &'static str) -> ProgressBar {
 mod tests {
     use super::*;
 
-    fn bodies(input: &str) -> Vec<(String, String)> {
+    fn bodies(input: &str) -> Vec<(Place, String)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        split(input.as_bytes()).into_iter().map(|(place, it)| (name(place), text(it))).collect()
+        split(input.as_bytes()).into_iter().map(|(place, it)| (place, text(it))).collect()
     }
 
     #[test]
     fn input_is_an_object_an_array_or_lines() {
-        let one = |place: &str, body: &str| (place.to_owned(), body.to_owned());
-        assert_eq!(bodies("{\n \"a\": 1 }\n"), [one("line 1", "{\n \"a\": 1 }")]);
-        assert_eq!(bodies("[{\"a\": 1},\n 2]"), [one("item 1", "{\"a\": 1}"), one("item 2", "2")]);
+        let one = |place: Place, body: &str| (place, body.to_owned());
+        assert_eq!(bodies("{\n \"a\": 1 }\n"), [one(Place::Line(1), "{\n \"a\": 1 }")]);
+        assert_eq!(
+            bodies("[{\"a\": 1},\n 2]"),
+            [one(Place::Item(1), "{\"a\": 1}"), one(Place::Item(2), "2")]
+        );
         assert_eq!(
             bodies("{\"a\":1}\n\n  nonsense\r\n{\"b\":2}"),
-            [one("line 1", "{\"a\":1}"), one("line 3", "nonsense"), one("line 4", "{\"b\":2}")]
+            [
+                one(Place::Line(1), "{\"a\":1}"),
+                one(Place::Line(3), "nonsense"),
+                one(Place::Line(4), "{\"b\":2}")
+            ]
         );
         assert_eq!(bodies(" \n"), []);
     }

@@ -18,6 +18,7 @@ mod worker;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigErrors, Loaded, Settings};
@@ -126,14 +127,16 @@ async fn connect(loaded: &Loaded) -> anyhow::Result<Queue> {
     let tls = (redis.ca.is_some() || client_tls.is_some())
         .then_some(redis::TlsCertificates { client_tls, root_cert: redis.ca });
     let options = ConnectOptions {
-        url: redis.url,
+        url: redis.url.clone(),
         username: settings.redis.username.clone(),
         password: redis.password,
         tls,
         connect_timeout: settings.redis.connect_timeout,
         response_timeout: settings.redis.response_timeout,
     };
-    Ok(Queue::connect(options, &settings.queue.name).await?)
+    Queue::connect(options, &settings.queue.name)
+        .await
+        .with_context(|| format!("redis.url {}", redis.shown))
 }
 
 /// A text from Redis as a terminal may see it.

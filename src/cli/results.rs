@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Outcome, connect};
 use crate::config::Loaded;
-use crate::queue::{JobResult, ResultReader};
+use crate::queue::{JobResult, QueueError, ResultReader};
 
 /// Entries of one read.
 const PAGE: usize = 100;
@@ -42,7 +42,12 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
     let block = if options.follow { FOLLOW } else { Duration::from_millis(1) };
     let mut left = options.count.unwrap_or(usize::MAX);
     while left > 0 {
-        let results = reader.read(PAGE.min(left), block).await?;
+        let results = match reader.read(PAGE.min(left), block).await {
+            Err(QueueError::Refused(error)) if error.code() == Some("NOGROUP") => {
+                anyhow::bail!("there is no such group yet: --create creates it ({error})")
+            }
+            read => read?,
+        };
         if results.is_empty() && !options.follow {
             break;
         }

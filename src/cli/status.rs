@@ -18,7 +18,10 @@ pub(super) struct Options {
 pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Outcome> {
     let id = JobId::new(&options.id).map_err(|why| anyhow::anyhow!("ID {why}"))?;
     let Some(record) = connect(loaded).await?.record(&id).await? else {
-        eprintln!("no record of {id}: never accepted, or ended so long ago that it has expired");
+        eprintln!(
+            "no record of {id}: never accepted (`reelq results` shows what was rejected), or ended \
+             so long ago that it has expired"
+        );
         return Ok(Outcome::SomeFailed);
     };
     if options.json {

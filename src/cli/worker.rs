@@ -20,6 +20,7 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
         tracing::warn!("submit.rate and poll.rate are reserved: this version does not limit calls");
     }
     let queue = connect(&loaded).await?;
+    warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
     let worker = Worker::start(settings, api, queue.clone()).await?;
     let operations = match settings.http.listen {
         Some(listen) => {
@@ -37,6 +38,22 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
         operations.abort();
     }
     Ok(Outcome::Success)
+}
+
+/// A server that evicts keys loses live jobs, or at least what is known of ended ones.
+fn warn_of_eviction(policy: Option<&str>) {
+    match policy {
+        Some("noeviction") | None => {}
+        Some(policy) if policy.starts_with("volatile-") => {
+            tracing::warn!(
+                policy,
+                "Redis may evict ended jobs early: set maxmemory-policy noeviction"
+            );
+        }
+        Some(policy) => {
+            tracing::error!(policy, "Redis may evict live jobs: set maxmemory-policy noeviction");
+        }
+    }
 }
 
 /// Returns at the next SIGTERM or SIGINT.

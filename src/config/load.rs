@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::reader::{ConfigErrors, MASK, Reader, Shown};
-use super::values::{mask_url, optional_address, path, rate, status_path, usable};
+use super::values::{log_filter, mask_url, optional_address, path, rate, status_path, usable};
 use super::{
     Api, ApiKey, Deliverable, Gateway, Http, Log, LogFormat, OnUnconfirmed, Poll, Queue, Redis,
     Secret, Settings, Submit, Trust, Webhook, Worker,
@@ -82,6 +82,9 @@ impl Settings {
         let (file, text) = source.file.unzip();
         let name = file.as_ref().map_or("the file".to_owned(), |path| path.display().to_string());
         let mut read = Reader::new(&name, text.as_deref().unwrap_or(""), source.environment);
+        if !read.errors.is_empty() {
+            return Err(ConfigErrors(read.errors));
+        }
         let mut missing = Vec::new();
         let settings = Self {
             redis: redis(&mut read),
@@ -102,7 +105,7 @@ impl Settings {
                         ("json", LogFormat::Json),
                     ],
                 ),
-                filter: read.parsed("log.filter", "info", |text| Ok(text.to_owned())),
+                filter: read.parsed("log.filter", "info", log_filter),
             },
         };
         read.note_unknown();
@@ -119,9 +122,18 @@ impl Loaded {
     /// The settings of the API, which only those need that call it.
     ///
     /// # Errors
-    /// Every setting that is missing.
+    /// Every setting that is missing, and every secret that cannot be read.
     pub fn api(&self) -> Result<&Api, ConfigErrors> {
-        self.settings.api.as_ref().ok_or_else(|| ConfigErrors(self.missing.clone()))
+        match &self.settings.api {
+            Some(api) if self.missing.is_empty() => Ok(api),
+            _ => {
+                let mut mistakes = self.missing.clone();
+                if self.file.is_none() {
+                    mistakes.push("(no configuration file was found; see --config)".to_owned());
+                }
+                Err(ConfigErrors(mistakes))
+            }
+        }
     }
 }
 
@@ -204,6 +216,11 @@ fn api(read: &mut Reader, missing: &mut Vec<String>) -> Option<Api> {
     ] {
         if !given {
             missing.push(format!("api.{name}: missing; a worker needs it"));
+        }
+    }
+    for (name, secret) in [("client_secret", &client_secret), ("api_key", &api_key)] {
+        if let Some(Err(error)) = secret.as_ref().map(Secret::read) {
+            missing.push(format!("api.{name}_file: {error}"));
         }
     }
     let base_url = match usable(&base_url?, allow_plain_http) {
@@ -346,6 +363,7 @@ impl Redis {
             .map_err(|error| ConfigErrors(vec![format!("redis.password_file: {error}")]))?;
         Ok(crate::config::RedisConnection {
             url: self.url.expose_secret().to_owned(),
+            shown: mask_url(self.url.expose_secret()),
             password: password.map(|it| it.expose_secret().to_owned()),
             ca: read("ca_file", &self.ca_file)?,
             certificate: read("cert_file", &self.cert_file)?,

@@ -70,11 +70,13 @@ impl Reader {
                     }
                 }
             }
-            // The error may repeat the line and a secret in it; its first line names the place.
+            // Between its first line, the place, and its last, the reason, the error repeats the
+            // line of the file and a secret that may be in it.
             Err(error) => {
-                let place = error.to_string();
-                let place = place.lines().next().unwrap_or_default();
-                errors.push(format!("{file_name}: not readable as TOML: {place}"));
+                let error = error.to_string();
+                let place = error.lines().next().unwrap_or_default();
+                let reason = error.trim_end().lines().skip(1).last().unwrap_or_default();
+                errors.push(format!("{file_name}: {place}: {reason}"));
             }
         }
         let environment = environment.into_iter().filter_map(|(name, value)| {
@@ -186,18 +188,20 @@ impl Reader {
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}_file");
         let text = self.given(key).filter(|(text, _)| !text.is_empty());
+        let file_origin = self.given(&file_key).map(|(_, origin)| origin).unwrap_or_default();
         match &text {
             Some((_, origin)) => self.show(key, MASK, origin),
             None => self.show(key, "", "default"),
         }
-        match (text, self.path(&file_key)) {
-            (Some(_), Some(_)) => {
-                self.errors.push(format!("{key}: given as text and as {file_key}; choose one"));
-                None
-            }
-            (Some((text, _)), None) => Some(Secret::Text(SecretString::from(text))),
-            (None, path) => path.map(Secret::File),
+        let path = self.path(&file_key);
+        let Some((text, origin)) = text else { return path.map(Secret::File) };
+        if path.is_some() {
+            self.errors.push(format!(
+                "{key}: given as text (from {origin}) and as {file_key} (from {file_origin}); \
+                 choose one"
+            ));
         }
+        Some(Secret::Text(SecretString::from(text)))
     }
 
     /// A text that may hold a secret: shown as `mask` makes it.

@@ -70,7 +70,20 @@ fn what_only_holds_together_is_checked() {
     assert!(sample_with("REELQ_WEBHOOK__TRUST", "accept").contains("webhook.secret"));
     assert!(sample_with("REELQ_GATEWAY__LISTEN", "0.0.0.0:1").contains("gateway.api_keys"));
     assert!(sample_with("REELQ_REDIS__URL", "redis+sentinel://h").contains("reserved"));
-    assert!(sample_with("REELQ_API__API_KEY_FILE", "/x").contains("choose one"));
+    let both = sample_with("REELQ_API__API_KEY_FILE", "/x");
+    assert!(
+        both.contains("(from test.toml)") && both.contains("REELQ_API__API_KEY_FILE"),
+        "{both}"
+    );
+    assert!(both.contains("choose one") && !both.contains("missing"), "{both}");
+    assert!(sample_with("REELQ_LOG__FILTER", "loud=very").contains("log.filter: must be a filter"));
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_the_only_mistake_and_is_not_quoted() {
+    let listed = mistakes("[api]\nclient_secret = \"canary\n", &[]);
+    assert!(listed.contains("line 2") && listed.contains("string"), "{listed}");
+    assert!(!listed.contains("canary") && !listed.contains("missing"), "{listed}");
 }
 
 #[test]

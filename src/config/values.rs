@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use reqwest::Url;
+use tracing_subscriber::EnvFilter;
 
 use super::Rate;
 use super::reader::MASK;
@@ -28,6 +29,13 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 
 pub(super) fn status_path(text: &str) -> Result<String, String> {
     if text.contains("{id}") { path(text) } else { Err("must contain {id}".to_owned()) }
+}
+
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be a filter like info or warn,reelq=debug".to_owned()),
+    }
 }
 
 pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {

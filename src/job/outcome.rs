@@ -46,6 +46,19 @@ pub enum SubmitOutcome {
     },
 }
 
+impl SubmitOutcome {
+    /// What went wrong with the call, in words; `None`: the API accepted or judged the request.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::RetryLater { detail, .. }
+            | Self::Refused { detail }
+            | Self::Unknown { detail } => Some(detail),
+            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => None,
+        }
+    }
+}
+
 /// What a status check (`GET`) came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusOutcome {
@@ -82,4 +95,18 @@ pub enum StatusOutcome {
     },
     /// The API reports that the generation failed.
     Failed(Fault),
+}
+
+impl StatusOutcome {
+    /// What went wrong with the call, in words; `None`: the API said how the video stands.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::RetryLater { detail, .. }
+            | Self::Refused { detail }
+            | Self::NotFound { detail }
+            | Self::BadRequest { detail } => Some(detail),
+            Self::Ready { .. } | Self::NotYet | Self::Failed(_) => None,
+        }
+    }
 }

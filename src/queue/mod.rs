@@ -205,6 +205,19 @@ impl Queue {
         Ok(Reclaimed { taken, failed, seen })
     }
 
+    /// What the server does when its memory is full (`noeviction` is the only right answer);
+    /// `None`: it does not say.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn maxmemory_policy(&self) -> Result<Option<String>, QueueError> {
+        let mut info = command("INFO");
+        info.arg("memory");
+        let info: String = self.connection.query(&info).await?;
+        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
+        Ok(policy.map(|policy| policy.trim().to_owned()))
+    }
+
     /// The server's time, or the one that a test chose.
     pub(crate) async fn server_time(&self) -> Result<Millis, QueueError> {
         if let Some(now_ms) = self.now_ms {

@@ -19,6 +19,7 @@ use apalis_core::worker::context::WorkerContext;
 use tokio::sync::{mpsc, watch};
 use tower::{Layer, Service};
 
+use super::faults::Faults;
 use super::settler::Settler;
 use super::stage::{Held, InHand, Stage};
 use crate::queue::Settlement;
@@ -39,7 +40,8 @@ impl<S: Stage> Lane<S> {
         broken_off: watch::Receiver<bool>,
     ) -> (mpsc::Sender<InHand<S::Job>>, Self) {
         let (entrance, jobs) = mpsc::channel(permits);
-        (entrance, Self { jobs, settle: Settle { stage, settler, broken_off } })
+        let faults = Arc::new(Faults::new(S::NAME));
+        (entrance, Self { jobs, settle: Settle { stage, settler, faults, broken_off } })
     }
 }
 
@@ -99,6 +101,7 @@ impl<S: Stage> BackendConfig for Lane<S> {
 pub(crate) struct Settle<S> {
     stage: S,
     settler: Settler,
+    faults: Arc<Faults>,
     /// Turns true when a stopping worker can wait no longer for the calls in hand.
     broken_off: watch::Receiver<bool>,
 }
@@ -136,7 +139,7 @@ where
         let job = Arc::clone(&task.args.job);
         let since = task.args.since;
         let handler = self.inner.call(task);
-        let Settle { stage, settler, mut broken_off } = self.settle.clone();
+        let Settle { stage, settler, faults, mut broken_off } = self.settle.clone();
         Box::pin(async move {
             let outcome = tokio::select! {
                 answer = handler => answer.unwrap_or_else(|error| {
@@ -145,6 +148,9 @@ where
                 }),
                 _ = broken_off.wait_for(|it| *it) => stage.broken_off("the worker stopped"),
             };
+            if let Some(why) = S::fault(&outcome) {
+                faults.note(job.id(), why);
+            }
             let to = stage.decide(&job, outcome, since.elapsed());
             settler.settle(Settlement { id: job.id().clone(), claim: job.claim(), to }).await;
             drop(permit);

@@ -8,6 +8,7 @@
 
 mod alarm;
 mod claims;
+mod faults;
 mod fitter;
 mod health;
 mod intake;

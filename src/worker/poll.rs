@@ -68,6 +68,10 @@ impl Stage for PollStage {
         StatusOutcome::RetryLater { detail: why.to_owned(), retry_after: None }
     }
 
+    fn fault(outcome: &StatusOutcome) -> Option<&str> {
+        outcome.fault()
+    }
+
     fn decide(&self, job: &PollClaim, outcome: StatusOutcome, took: Duration) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);

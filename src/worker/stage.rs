@@ -39,6 +39,9 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// What is to be said when the call was broken off or its handler panicked.
     fn broken_off(&self, why: &str) -> Self::Outcome;
 
+    /// What went wrong with the call, if anything did.
+    fn fault(outcome: &Self::Outcome) -> Option<&str>;
+
     /// Turns the outcome into the job's move; `took` is the time since the claim.
     fn decide(&self, job: &Self::Job, outcome: Self::Outcome, took: Duration) -> Move;
 }

@@ -74,6 +74,10 @@ impl Stage for SubmitStage {
         SubmitOutcome::Unknown { detail: why.to_owned() }
     }
 
+    fn fault(outcome: &SubmitOutcome) -> Option<&str> {
+        outcome.fault()
+    }
+
     fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome, _took: Duration) -> Move {
         self.policy.decide(job, outcome)
     }

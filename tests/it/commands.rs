@@ -63,7 +63,8 @@ async fn mistakes_end_with_their_own_codes_and_all_at_once() {
     let site = Site::new(faultless()).await.with("REELQ_REDIS__URL", "redis://:hidden@127.0.0.1:1");
     let output = site.run(&["stats"]).await;
     assert_eq!(output.status.code(), Some(69));
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("hidden"));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("127.0.0.1:1") && !errors.contains("hidden"), "{errors}");
     let shown = site.run(&["config"]).await;
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(!shown.contains("hidden") && !shown.contains("sandbox-secret"), "{shown}");
@@ -94,4 +95,37 @@ async fn a_worker_serves_health_and_metrics() {
         assert!(metrics.contains(line), "no {line:?} in\n{metrics}");
     }
     assert_eq!(worker.stop().await, Some(0));
+}
+
+/// A wrong credential is everybody's first mistake: the log says so, and shows no secret.
+#[tokio::test]
+async fn a_worker_says_in_its_log_that_the_api_refuses_it() {
+    let site = Site::new(faultless()).await.with("REELQ_API__CLIENT_SECRET", "open-sesame");
+    let (worker, mut log) = site.worker_with_log();
+    site.xadd(&body("a")).await;
+    let said = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let line = log.next_line().await.unwrap().expect("the log goes on");
+            assert!(!line.contains("open-sesame"), "{line}");
+            if line.contains("401") {
+                return line;
+            }
+        }
+    });
+    let line = said.await.expect("a line about the refusal");
+    assert!(line.contains("WARN") && line.contains("submit: "), "{line}");
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_stops_the_start() {
+    let site = Site::new(faultless())
+        .await
+        .with("REELQ_API__CLIENT_SECRET", "")
+        .with("REELQ_API__CLIENT_SECRET_FILE", "/nowhere/secret");
+    let output = site.run(&["worker"]).await;
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert!(errors.contains("api.client_secret_file: /nowhere/secret: No such file"), "{errors}");
+    assert_eq!(site.run(&["stats"]).await.status.code(), Some(0), "others do without it");
 }

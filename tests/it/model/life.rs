@@ -9,7 +9,7 @@ use reelq::queue::{Admission, MAX_RECOVERIES, Settled};
 pub(crate) const LEASE_MS: u64 = 60_000;
 pub(crate) const MAX_AGE_MS: u64 = 600_000;
 pub(crate) const GRACE_MS: u64 = 30_000;
-pub(crate) const MAX_RESENDS: u64 = 2;
+pub(crate) const MAX_RESENDS: u32 = 2;
 
 /// One job. What its record shows, and in which place it is.
 #[derive(Clone, Debug)]
@@ -70,6 +70,21 @@ pub(crate) enum Outcome {
     Expire,
 }
 
+impl Outcome {
+    /// The end that it asks for.
+    fn end(&self) -> State {
+        match self {
+            Self::Complete => State::Completed,
+            Self::Fail => State::Failed,
+            Self::Expire => State::Expired,
+            Self::Accept { .. }
+            | Self::Requeue { .. }
+            | Self::Unconfirm { .. }
+            | Self::Repoll { .. } => unreachable!("no end"),
+        }
+    }
+}
+
 impl Job {
     fn number(&self, field: &str) -> u64 {
         self.fields.get(field).map_or(0, |text| text.parse().unwrap())
@@ -123,7 +138,7 @@ impl Job {
 
     fn become_unconfirmed(&mut self, hold: bool) {
         self.raise("unconfirmed");
-        let due = if hold || self.number("unconfirmed") > MAX_RESENDS {
+        let due = if hold || self.number("unconfirmed") > u64::from(MAX_RESENDS) {
             self.deadline()
         } else {
             self.begun_at + GRACE_MS
@@ -236,12 +251,12 @@ impl Model {
         for id in due {
             let job = self.jobs.get_mut(&id).unwrap();
             if job.deadline() <= now {
-                let error = match job.state {
-                    State::Waiting => "submit-deadline",
-                    _ => "submit-unconfirmed",
-                };
+                let waited = job.state == State::Waiting;
+                let error = if waited { "submit-deadline" } else { "submit-unconfirmed" };
                 self.end(&id, Event::Overdue, Some(error));
-            } else if job.number("unconfirmed") > MAX_RESENDS && job.state == State::Unconfirmed {
+            } else if job.state == State::Unconfirmed
+                && job.number("unconfirmed") > u64::from(MAX_RESENDS)
+            {
                 job.wait(Place::Unconfirmed, job.deadline());
             } else {
                 job.go(Event::Claimed);
@@ -270,6 +285,7 @@ impl Model {
         taken
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is what the table does not have")]
     pub(crate) fn settle(&mut self, id: &str, claim: u64, outcome: &Outcome) -> Settled {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(id) else { return Settled::Gone };
@@ -285,11 +301,8 @@ impl Model {
                 return Settled::Done;
             }
             Outcome::Complete | Outcome::Fail | Outcome::Expire if job.state.is_end() => {
-                let same = match outcome {
-                    Outcome::Complete => job.state == State::Completed,
-                    Outcome::Fail => job.state == State::Failed && fenced,
-                    _ => job.state == State::Expired && fenced,
-                };
+                let by_this_claim = job.state == State::Completed || fenced;
+                let same = by_this_claim && job.state == outcome.end();
                 return if same { Settled::Done } else { Settled::Late };
             }
             Outcome::Requeue { .. } if fenced && job.state == State::Waiting => {

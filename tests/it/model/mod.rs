@@ -25,7 +25,7 @@ const START: u64 = 1_800_000_000_000;
 const RULES: SubmitRules = SubmitRules {
     max_age: Duration::from_millis(MAX_AGE_MS),
     grace: Duration::from_millis(GRACE_MS),
-    max_resends: MAX_RESENDS as u32,
+    max_resends: MAX_RESENDS,
 };
 const RETENTION: Retention =
     Retention { completed: Duration::from_secs(3600), failed: Duration::from_secs(3600) };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use reelq::sandbox::{self, Sandbox};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{Instant, timeout};
 
 use super::TestQueue;
@@ -78,6 +78,13 @@ impl Site {
         let mut command = self.command(&["worker"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
         WorkerProcess { child }
+    }
+
+    /// Starts a worker; the lines that it logs are the caller's to read.
+    pub(crate) fn worker_with_log(&self) -> (WorkerProcess, Lines<BufReader<ChildStderr>>) {
+        let mut child = self.command(&["worker"]).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        (WorkerProcess { child }, log)
     }
 
     /// Runs a command to its end.

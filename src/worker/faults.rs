@@ -1,0 +1,69 @@
+//! Says in the log what goes wrong with calls of the API: each one at debug, and the first of a
+//! while as a warning with the number of those that were kept from it, so that an outage under
+//! load does not fill the log.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::job::JobId;
+
+/// Warnings of one stage are at least so far apart.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// See the module; one for each stage.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    stage: &'static str,
+    since: Mutex<Since>,
+}
+
+/// Since the last warning.
+#[derive(Debug, Default)]
+struct Since {
+    warned: Option<Instant>,
+    kept_back: u64,
+}
+
+impl Faults {
+    pub(crate) fn new(stage: &'static str) -> Self {
+        Self { stage, since: Mutex::default() }
+    }
+
+    /// A call ended in a fault.
+    pub(crate) fn note(&self, id: &JobId, why: &str) {
+        let stage = self.stage;
+        tracing::debug!(job.id = %id, "{stage}: {why}");
+        if let Some(kept_back) = self.is_loud() {
+            tracing::warn!(job.id = %id, kept_back, "{stage}: {why}; trying again");
+        }
+    }
+
+    /// Whether to warn, and how many faults were not warned about since the last time.
+    fn is_loud(&self) -> Option<u64> {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.warned.is_some_and(|at| at.elapsed() < QUIET) {
+            since.kept_back += 1;
+            return None;
+        }
+        let kept_back = since.kept_back;
+        *since = Since { warned: Some(Instant::now()), kept_back: 0 };
+        Some(kept_back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_said_at_once_and_then_now_and_again() {
+        let faults = Faults::new("submit");
+        assert_eq!(faults.is_loud(), Some(0));
+        assert_eq!(faults.is_loud(), None);
+        assert_eq!(faults.is_loud(), None);
+        tokio::time::advance(QUIET).await;
+        assert_eq!(faults.is_loud(), Some(2));
+    }
+}
