@@ -107,7 +107,7 @@ async fn a_worker_says_in_its_log_that_the_api_refuses_it() {
         loop {
             let line = log.next_line().await.unwrap().expect("the log goes on");
             assert!(!line.contains("open-sesame"), "{line}");
-            if line.contains("401") {
+            if line.contains("401 to the token call") {
                 return line;
             }
         }
