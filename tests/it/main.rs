@@ -7,6 +7,7 @@
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
+//! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `snippets`: the Python and Node examples of the README.
@@ -17,6 +18,7 @@ mod commands;
 mod crashes;
 mod keeping;
 mod lives;
+mod lost_replies;
 mod model;
 mod outages;
 mod scripts;

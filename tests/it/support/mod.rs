@@ -2,6 +2,7 @@
 
 pub(crate) mod dump;
 pub(crate) mod processes;
+pub(crate) mod proxy;
 
 use reelq::cli::private_redis::PrivateRedis;
 use reelq::job::{EntryFields, JobId, QueueName, Request};
