@@ -20,8 +20,12 @@ help:
 demo:
 	@$(with_redis) $(CARGO) run --locked -- demo
 
+# The last lines say what could not be tested here.
+skipped = target/skipped.txt
 test:
-	@$(with_redis) $(CARGO) test --locked
+	@mkdir -p target && rm -f $(skipped)
+	@$(with_redis) REELQ_SKIPPED=$(CURDIR)/$(skipped) $(CARGO) test --locked
+	@if [ -s $(skipped) ]; then sort -u $(skipped); else echo "nothing was skipped"; fi
 
 check: deny
 	$(CARGO) fmt --check

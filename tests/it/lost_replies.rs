@@ -51,7 +51,7 @@ async fn live(site: &Site, proxy: &Proxy, way: Way, lost: &[usize]) -> usize {
 #[tokio::test]
 async fn whichever_reply_is_lost_a_job_is_posted_once_and_ends_once() {
     let site = Site::new(faultless()).await;
-    let proxy = Proxy::start(site.queue.redis.port()).await;
+    let proxy = Proxy::start(&site.queue.url).await;
     let site = site.with("REELQ_REDIS__URL", &proxy.url()).with("REELQ_POLL__FIRST", "20ms");
     let worker = site.worker();
     for (way, least) in [(Way::AtOnce, 5), (Way::Later, 6)] {

@@ -6,6 +6,7 @@
 //! - `model`: random sequences of events, beside a model of the life cycle.
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
+//! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
@@ -15,6 +16,7 @@
 
 mod bad_input;
 mod commands;
+mod containers;
 mod crashes;
 mod keeping;
 mod lives;

@@ -5,7 +5,6 @@
 //! `REELQ_PYTHON` names an interpreter that has the package redis, `REELQ_NODE` a folder whose
 //! node_modules have it. Where a name is not set, its test says so and passes.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,8 +47,7 @@ async fn node_enqueues_and_reads_results() {
 fn setting(name: &str) -> Option<PathBuf> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty());
     if value.is_none() {
-        // Past the test's captured output, so that it is seen.
-        let _ = writeln!(std::io::stderr(), "skipped: an example of the README, {name} is not set");
+        super::support::skipped(&format!("an example of the README: {name} is not set"));
     }
     value.map(PathBuf::from)
 }
@@ -59,7 +57,7 @@ async fn enqueues_and_reads_results(interpreter: &Path, enqueue: &Path, results:
     test.queue.create_group().await.unwrap();
     let run = async |script: &Path, argument: &[&str]| {
         let mut command = Command::new(interpreter);
-        command.arg(script).args(argument).env("REDIS_URL", test.redis.url()).kill_on_drop(true);
+        command.arg(script).args(argument).env("REDIS_URL", &test.url).kill_on_drop(true);
         let output = tokio::time::timeout(MINUTE, command.output()).await.unwrap().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

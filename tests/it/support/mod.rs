@@ -4,6 +4,8 @@ pub(crate) mod dump;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 
+use std::io::Write;
+
 use reelq::cli::private_redis::PrivateRedis;
 use reelq::job::{EntryFields, JobId, QueueName, Request};
 use reelq::queue::{ConnectOptions, Queue};
@@ -13,23 +15,31 @@ pub(crate) fn redis_command() -> Option<String> {
     std::env::var_os("REELQ_REDIS_SERVER").map(|it| it.to_string_lossy().into_owned())
 }
 
-/// A private Redis and a queue on it.
+/// A Redis and a queue on it.
 pub(crate) struct TestQueue {
-    pub(crate) redis: PrivateRedis,
+    pub(crate) url: String,
     pub(crate) queue: Queue,
     pub(crate) raw: redis::aio::MultiplexedConnection,
+    /// Ended with the queue, if it is ours.
+    _redis: Option<PrivateRedis>,
 }
 
 impl TestQueue {
+    /// A queue on a private Redis.
     pub(crate) async fn start() -> Self {
         let redis = PrivateRedis::start(redis_command().as_deref()).await.expect("a Redis server");
+        Self::on(redis.url(), Some(redis)).await
+    }
+
+    /// A queue on the Redis at this address.
+    pub(crate) async fn on(url: String, redis: Option<PrivateRedis>) -> Self {
         let name = QueueName::new("video").unwrap();
-        let queue = Queue::connect(ConnectOptions::new(redis.url()), &name).await.unwrap();
-        let client = redis::Client::open(redis.url()).unwrap();
+        let queue = Queue::connect(ConnectOptions::new(&url), &name).await.unwrap();
+        let client = redis::Client::open(url.as_str()).unwrap();
         let config = redis::AsyncConnectionConfig::new()
             .set_response_timeout(Some(std::time::Duration::from_secs(20)));
         let raw = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
-        Self { redis, queue, raw }
+        Self { url, queue, raw, _redis: redis }
     }
 
     /// A plain command, as redis-cli would send it.
@@ -51,6 +61,17 @@ impl TestQueue {
 
     pub(crate) async fn dump(&self) -> String {
         dump::dump(&mut self.raw.clone(), self.queue.keys().prefix()).await
+    }
+}
+
+/// Says that a test is skipped, past its captured output, so that it is seen; and in the file that
+/// `make test` shows at its end.
+pub(crate) fn skipped(what: &str) {
+    let said = format!("skipped: {}\n", what.lines().next().unwrap_or_default());
+    let _ = std::io::stderr().write_all(said.as_bytes());
+    if let Some(file) = std::env::var_os("REELQ_SKIPPED") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        file.and_then(|mut file| file.write_all(said.as_bytes())).unwrap();
     }
 }
 

@@ -36,7 +36,10 @@ pub(crate) fn faultless() -> sandbox::Options {
 
 impl Site {
     pub(crate) async fn new(options: sandbox::Options) -> Self {
-        let queue = TestQueue::start().await;
+        Self::on(TestQueue::start().await, options).await
+    }
+
+    pub(crate) async fn on(queue: TestQueue, options: sandbox::Options) -> Self {
         let sandbox = sandbox::start(options).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let configuration = directory.path().join("reelq.toml");
@@ -44,7 +47,7 @@ impl Site {
             "[redis]\nurl = \"{}\"\n[api]\nbase_url = \"http://{}\"\nclient_id = \"{}\"\n\
              client_secret = \"{}\"\napi_key = \"{}\"\n[http]\nlisten = \"\"\n\
              [poll]\nfirst = \"100ms\"\n",
-            queue.redis.url(),
+            queue.url,
             sandbox.addr(),
             sandbox::CLIENT_ID,
             sandbox::CLIENT_SECRET,

@@ -45,8 +45,9 @@ impl Losses {
 }
 
 impl Proxy {
-    /// A proxy in front of the Redis on this port of the loopback.
-    pub(crate) async fn start(redis: u16) -> Self {
+    /// A proxy in front of the Redis at this address.
+    pub(crate) async fn start(redis_url: &str) -> Self {
+        let redis = redis_url.trim_start_matches("redis://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let losses = Arc::<Mutex<Losses>>::default();
@@ -56,7 +57,7 @@ impl Proxy {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let server = TcpStream::connect(("127.0.0.1", redis)).await.unwrap();
+                let server = TcpStream::connect(&redis).await.unwrap();
                 connections.spawn(carry(client, server, Arc::clone(&shared)));
             }
         });
