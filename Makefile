@@ -8,11 +8,12 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 # Where Redis comes from; whatever fails here fails the target.
 with_redis = REELQ_REDIS_SERVER="$$(tests/redis-server)" || exit 1; export REELQ_REDIS_SERVER;
 
-.PHONY: help demo test check deny tools
+.PHONY: help demo test bench check deny tools
 
 help:
 	@echo "make demo    Redis, a stand-in for the API, workers and jobs, for less than a minute"
 	@echo "make test    all tests"
+	@echo "make bench   what the queue costs; target/bench.json (docs/performance.md)"
 	@echo "make check   formatting, lints, documentation, licences of the dependencies"
 	@echo "make tools   cargo-deny, for make check, under target/"
 
@@ -26,6 +27,11 @@ test:
 	@mkdir -p target && rm -f $(skipped)
 	@$(with_redis) REELQ_SKIPPED=$(CURDIR)/$(skipped) $(CARGO) test --locked
 	@if [ -s $(skipped) ]; then sort -u $(skipped); else echo "nothing was skipped"; fi
+
+# Options behind --: `make bench BENCH='--rounds 1 --drain 100000'`, or one part: BENCH=lives.
+BENCH ?=
+bench:
+	@$(with_redis) $(CARGO) bench --locked --bench reelq -- $(BENCH)
 
 check: deny
 	$(CARGO) fmt --check

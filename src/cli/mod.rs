@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use crate::config::{ConfigErrors, Loaded, Settings};
 use crate::queue::{ConnectOptions, Queue, QueueError};
@@ -76,7 +77,13 @@ const BAD_CONFIGURATION: u8 = 78;
 /// Runs a command to its end.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // A worker waits for others nearly all its time: one thread carries thousands of lives a
+    // second, and two would only wake each other. More work is for more replicas.
+    let mut builder = match arguments.command {
+        Command::Worker => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
         Err(error) => Err(error.into()),

@@ -36,12 +36,13 @@ enum Call<'a> {
 pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> (Answer, Duration) {
     let call = Call::read(head, body);
     let endpoint = call.endpoint();
+    let now = Instant::now();
     let mut state = shared.lock();
     if let (Call::Submit(Ok(submission)), Some(body)) = (&call, body) {
-        state.ledger.post(&submission.client_request_id, body);
+        state.ledger.post(&submission.client_request_id, body, now);
     }
     let answer = match state.options.mode {
-        Mode::Normal => state.serve(call, &head.headers, Instant::now()),
+        Mode::Normal => state.serve(call, &head.headers, now),
         Mode::Refuse => Answer::Reply(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
         Mode::Down => Answer::Reply(server_error()),
     };
@@ -183,7 +184,7 @@ impl State {
         }
     }
 
-    fn progress(&self, id: &str, now: Instant) -> Reply {
+    fn progress(&mut self, id: &str, now: Instant) -> Reply {
         #[derive(Default, Serialize)]
         #[serde(rename_all = "kebab-case")]
         struct Status {

@@ -1,6 +1,6 @@
 //! What was posted and accepted: what a test holds the bill against.
 //!
-//! A request is small here (its id, two counts, perhaps its body), a video is 24 bytes: a million
+//! A request is small here (its id, two counts, perhaps its body), a video is 40 bytes: a million
 //! of each is fine.
 
 use std::collections::HashMap;
@@ -28,13 +28,30 @@ pub(super) struct Posted {
     pub(super) posts: u64,
     pub(super) accepted: u64,
     pub(super) body: Option<Box<[u8]>>,
+    /// When the first of them arrived.
+    pub(super) posted_at: Option<Instant>,
+    /// The place of the first accepted one's video.
+    video: Option<usize>,
 }
 
 /// One accepted submit.
 #[derive(Clone, Copy)]
 struct Video {
     accepted_at: Instant,
+    /// When it was first asked for.
+    checked_at: Option<Instant>,
     fails: bool,
+}
+
+/// The first time that each step of a life was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moments {
+    /// A valid submit arrived.
+    pub posted: Instant,
+    /// One was accepted.
+    pub accepted: Option<Instant>,
+    /// The video of that one was asked for.
+    pub checked: Option<Instant>,
 }
 
 /// How far a video is.
@@ -67,8 +84,9 @@ impl Ledger {
     }
 
     /// A valid submit has arrived, whatever becomes of it.
-    pub(super) fn post(&mut self, client_request_id: &str, body: &[u8]) {
+    pub(super) fn post(&mut self, client_request_id: &str, body: &[u8], now: Instant) {
         let posted = self.requests.entry(client_request_id.into()).or_default();
+        posted.posted_at.get_or_insert(now);
         self.posts += 1;
         posted.posts += 1;
         self.max_posts_per_id = self.max_posts_per_id.max(posted.posts);
@@ -84,23 +102,25 @@ impl Ledger {
         let posted = self.requests.entry(client_request_id.into()).or_default();
         self.accepted_ids += u64::from(posted.accepted == 0);
         posted.accepted += 1;
-        self.videos.push(Video { accepted_at: now, fails });
+        posted.video.get_or_insert(self.videos.len());
+        self.videos.push(Video { accepted_at: now, checked_at: None, fails });
         self.whilter_request_id(self.videos.len() - 1)
     }
 
-    /// How far a video is; `None`: there is none of this id.
+    /// How far a video is, which is being asked for; `None`: there is none of this id.
     pub(super) fn progress(
-        &self,
+        &mut self,
         whilter_request_id: &str,
         ready_after: Duration,
         now: Instant,
     ) -> Option<Progress> {
         let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
-        let video = self.videos.get(place)?;
         // A number has many spellings, an id has one.
         if self.whilter_request_id(place) != whilter_request_id {
             return None;
         }
+        let video = self.videos.get_mut(place)?;
+        video.checked_at.get_or_insert(now);
         let ready = now.saturating_duration_since(video.accepted_at) >= ready_after;
         Some(match (ready, video.fails) {
             (false, _) => Progress::Waiting,
@@ -111,6 +131,16 @@ impl Ledger {
 
     pub(super) fn posted(&self, client_request_id: &str) -> Option<&Posted> {
         self.requests.get(client_request_id)
+    }
+
+    pub(super) fn moments(&self, client_request_id: &str) -> Option<Moments> {
+        let posted = self.posted(client_request_id)?;
+        let video = posted.video.and_then(|place| self.videos.get(place));
+        Some(Moments {
+            posted: posted.posted_at?,
+            accepted: video.map(|video| video.accepted_at),
+            checked: video.and_then(|video| video.checked_at),
+        })
     }
 
     pub(super) fn requests(&self) -> impl Iterator<Item = (&str, &Posted)> {
@@ -142,7 +172,7 @@ mod tests {
         for number in 0..1_000_000 {
             ledger.accept(&format!("job-{number}"), number == 7, now);
         }
-        let progress = |id: &str| ledger.progress(id, Duration::ZERO, now);
+        let mut progress = |id: &str| ledger.progress(id, Duration::ZERO, now);
         assert_eq!(progress("sandbox-a7-0"), Some(Progress::Ready));
         assert_eq!(progress("sandbox-a7-7"), Some(Progress::Failed));
         assert_eq!(progress("sandbox-a7-999999"), Some(Progress::Ready));
@@ -156,12 +186,13 @@ mod tests {
     fn bodies_are_kept_up_to_a_limit_and_the_last_one_counts() {
         let mut ledger = Ledger::new(1);
         let large = vec![b'x'; KEPT_BODY_BYTES];
-        ledger.post("one", b"first");
-        ledger.post("one", b"second");
+        let now = Instant::now();
+        ledger.post("one", b"first", now);
+        ledger.post("one", b"second", now);
         assert_eq!(ledger.posted("one").unwrap().body.as_deref(), Some(&b"second"[..]));
-        ledger.post("two", &large);
+        ledger.post("two", &large, now);
         assert!(ledger.posted("two").unwrap().body.is_none(), "it does not fit");
-        ledger.post("one", &large);
+        ledger.post("one", &large, now);
         assert!(ledger.posted("one").unwrap().body.is_some(), "it fits once the old one is gone");
     }
 }

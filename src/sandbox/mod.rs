@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use ledger::Moments;
 pub use options::{API_KEY, CLIENT_ID, CLIENT_SECRET, Mode, Options};
 pub use stats::{Endpoint, Stats};
 
@@ -83,6 +84,13 @@ impl Sandbox {
     #[must_use]
     pub fn accepted_of(&self, client_request_id: &str) -> u64 {
         self.shared.lock().ledger.posted(client_request_id).map_or(0, |posted| posted.accepted)
+    }
+
+    /// The moments of a life as the API saw it; `None`: no valid submit of this
+    /// client-request-id has arrived.
+    #[must_use]
+    pub fn moments_of(&self, client_request_id: &str) -> Option<Moments> {
+        self.shared.lock().ledger.moments(client_request_id)
     }
 
     /// The last of these submits' body, as received; `None` also once 64 MiB of bodies are kept.

@@ -104,7 +104,7 @@ impl Writer {
 fn report_end(id: &JobId, end: &End) {
     match end {
         End::Completed { .. } => {
-            tracing::info!(job.id = %id, "completed");
+            tracing::debug!(job.id = %id, "completed");
             telemetry::jobs_ended("completed", "", 1);
         }
         End::Failed(fault) => {

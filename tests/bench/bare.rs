@@ -60,7 +60,7 @@ struct Caller {
 }
 
 /// Makes all calls and prints the time and the CPU time they took, in microseconds.
-pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let bodies: Vec<(String, String)> = (0..options.jobs).map(super::body).collect();
     let caller = Caller::new(&options.api).await?;
     let began = Instant::now();

@@ -1,17 +1,21 @@
 //! What the queue costs. `make bench` prints a table and writes target/bench.json.
 //!
 //! - `bare`: the bare caller, a process of its own.
+//! - `measures`: what is measured beside whole lives.
+//! - `scripts`: where Redis's time goes.
 //! - `site`: the processes that are measured, and their CPU time.
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 mod bare;
+mod measures;
 mod scripts;
 mod site;
 
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use self::site::{DELAY, Sandbox, Store, Worker};
@@ -27,6 +31,9 @@ struct Arguments {
     /// Rounds of the bare caller and of the queue, one after the other.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Overdue checks that are drained.
+    #[arg(long, default_value_t = 1_000_000)]
+    drain: usize,
     /// The command line that starts a Redis; else what is on the PATH.
     #[arg(long, env = "REELQ_REDIS_SERVER")]
     redis_server: Option<String>,
@@ -40,33 +47,66 @@ enum Mode {
     Bare(bare::Options),
     /// Measure each script alone.
     Scripts,
+    /// Measure whole lives and nothing else.
+    Lives,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    match arguments.command {
+    let redis_server = arguments.redis_server.as_deref();
+    let lives = async || lives(arguments.jobs, arguments.rounds, redis_server).await;
+    match &arguments.command {
         Some(Mode::Bare(options)) => return bare::run(options).await,
-        Some(Mode::Scripts) => return scripts::run(arguments.redis_server.as_deref()).await,
+        Some(Mode::Scripts) => return scripts::run(redis_server).await,
+        Some(Mode::Lives) => return lives().await.map(drop),
         None => {}
     }
+    let mut figures = serde_json::Map::new();
+    let mut note = |name: &str, measured: Value| {
+        println!("{name}: {measured}");
+        figures.insert(name.to_owned(), measured);
+    };
+    note("enqueue", measures::enqueue(redis_server).await?);
+    note("pickup", measures::pickup(redis_server).await?);
+    note("lateness", measures::lateness(redis_server).await?);
+    note("idle", measures::idle(redis_server).await?);
+    note("memory", measures::memory(redis_server).await?);
+    note("lives", lives().await?);
+    note("drain", measures::drain(redis_server, arguments.drain).await?);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
+    std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    println!("written to target/bench.json");
+    Ok(())
+}
+
+/// Rounds of the bare caller and of the queue, one after the other.
+async fn lives(jobs: usize, count: usize, redis_server: Option<&str>) -> anyhow::Result<Value> {
     let mut rounds = Vec::new();
-    for _ in 0..arguments.rounds {
-        let bare = bare_round(arguments.jobs).await?;
-        let queue = queue_round(arguments.jobs, arguments.redis_server.as_deref()).await?;
-        let round = Round { bare, queue };
+    for _ in 0..count {
+        let bare = bare_round(jobs).await?;
+        let queue = queue_round(jobs, redis_server).await?;
         println!(
-            "bare {:6.0}/s at {:5.1} µs; queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
+            "  bare {:6.0}/s at {:5.1} µs; queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
             bare.rate, bare.caller, queue.rate, queue.caller, queue.redis
         );
-        rounds.push(round);
+        rounds.push(Round { bare, queue });
     }
-    println!(
-        "median ratios: lives/s {:.2}, CPU {:.2}",
-        median(rounds.iter().map(|it| it.queue.rate / it.bare.rate)),
-        median(rounds.iter().map(|it| (it.queue.caller + it.queue.redis) / it.bare.caller))
-    );
-    Ok(())
+    let median =
+        |of: fn(&Round) -> f64| percentile(&mut rounds.iter().map(of).collect::<Vec<_>>(), 50.0);
+    Ok(json!({
+        "jobs": jobs,
+        "rounds": count,
+        "bare_per_s": median(|it| it.bare.rate),
+        "queue_per_s": median(|it| it.queue.rate),
+        "ratio_of_rates": median(|it| it.queue.rate / it.bare.rate),
+        "bare_cpu_us": median(|it| it.bare.caller),
+        "worker_cpu_us": median(|it| it.queue.caller),
+        "redis_cpu_us": median(|it| it.queue.redis),
+        "ratio_of_cpu": median(|it| (it.queue.caller + it.queue.redis) / it.bare.caller),
+        "script_calls_per_job": median(|it| it.queue.script_calls),
+        "inner_commands_per_job": median(|it| it.queue.inner_commands),
+    }))
 }
 
 /// One round of both.
@@ -82,12 +122,19 @@ struct Figures {
     /// Of the bare caller, or of the worker.
     caller: f64,
     redis: f64,
+    /// Calls of scripts per job.
+    script_calls: f64,
+    /// Commands that the scripts carried out per job.
+    inner_commands: f64,
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+/// The value below which this part (in per cent) of them lie, rounded to two digits after the point.
+fn percentile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1) as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is an index")]
+    let index = (last * part / 100.0).round() as usize;
+    values.get(index).map_or(f64::NAN, |value| (value * 100.0).round() / 100.0)
 }
 
 fn per_job(cpu: Duration, jobs: usize) -> f64 {
@@ -118,7 +165,13 @@ async fn bare_round(jobs: usize) -> anyhow::Result<Figures> {
         figures.split_whitespace().map(|it| it.parse().unwrap_or(f64::NAN)).collect();
     sandbox.stop().await?;
     let [took, cpu] = figures[..] else { anyhow::bail!("the bare caller printed {figures:?}") };
-    Ok(Figures { rate: jobs as f64 * 1e6 / took, caller: cpu / jobs as f64, redis: 0.0 })
+    Ok(Figures {
+        rate: jobs as f64 * 1e6 / took,
+        caller: cpu / jobs as f64,
+        redis: 0.0,
+        script_calls: 0.0,
+        inner_commands: 0.0,
+    })
 }
 
 async fn queue_round(jobs: usize, redis_server: Option<&str>) -> anyhow::Result<Figures> {
@@ -138,10 +191,14 @@ async fn queue_round(jobs: usize, redis_server: Option<&str>) -> anyhow::Result<
     }
     store.results_reach(jobs).await?;
     let took = began.elapsed();
+    // Among the other commands are the producer's XADDs.
+    let calls = store.calls().await?;
     let figures = Figures {
         rate: jobs as f64 / took.as_secs_f64(),
         caller: per_job(worker.cpu()? - worker_before, jobs),
         redis: per_job(store.cpu()? - redis_before, jobs),
+        script_calls: calls.scripts as f64 / jobs as f64,
+        inner_commands: (calls.inner as f64 - jobs as f64) / jobs as f64,
     };
     worker.stop().await?;
     store.redis.stop().await?;

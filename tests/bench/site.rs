@@ -70,6 +70,45 @@ impl Store {
         Ok(command.query_async(&mut self.raw.clone()).await?)
     }
 
+    /// Puts a request on the inbox stream.
+    pub(crate) async fn xadd(&self, body: &str) -> anyhow::Result<String> {
+        self.command(&["XADD", "reelq:{video}:jobs", "*", "job", body]).await
+    }
+
+    /// One of the queue's totals.
+    pub(crate) async fn counter(&self, name: &str) -> anyhow::Result<usize> {
+        let total: Option<usize> = self.command(&["HGET", "reelq:{video}:counters", name]).await?;
+        Ok(total.unwrap_or(0))
+    }
+
+    /// What was called since the server began.
+    pub(crate) async fn calls(&self) -> anyhow::Result<Calls> {
+        // What a worker and a producer send themselves; all else comes from inside scripts.
+        const SENT: [&str; 3] = ["evalsha", "xreadgroup", "xlen"];
+        let info: String = self.command(&["INFO", "commandstats"]).await?;
+        let mut calls = Calls::default();
+        for line in info.lines() {
+            let Some((name, figures)) =
+                line.strip_prefix("cmdstat_").and_then(|it| it.split_once(":calls="))
+            else {
+                continue;
+            };
+            let count: u64 = figures.split(',').next().unwrap_or_default().parse()?;
+            match name {
+                "evalsha" => calls.scripts = count,
+                _ if SENT.contains(&name) => {}
+                _ => calls.inner += count,
+            }
+        }
+        Ok(calls)
+    }
+
+    pub(crate) async fn used_memory(&self) -> anyhow::Result<u64> {
+        let info: String = self.command(&["INFO", "memory"]).await?;
+        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        Ok(line.context("no used_memory")?.trim().parse()?)
+    }
+
     pub(crate) async fn results(&self) -> anyhow::Result<usize> {
         self.command(&["XLEN", "reelq:{video}:results"]).await
     }
@@ -89,6 +128,13 @@ impl Store {
     }
 }
 
+/// Calls of scripts, and the commands inside them.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) scripts: u64,
+    pub(crate) inner: u64,
+}
+
 /// A worker process with default settings, except for the first check.
 pub(crate) struct Worker {
     pub(crate) child: Child,
@@ -97,6 +143,15 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts it and waits for its first beat.
     pub(crate) async fn start(store: &Store, api: &str) -> anyhow::Result<Self> {
+        Self::start_with(store, api, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn start_with(
+        store: &Store,
+        api: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let first = format!("{}ms", DELAY.as_millis());
         let mut command = Command::new(env!("CARGO_BIN_EXE_reelq"));
         command.env_clear().arg("worker").current_dir(std::env::temp_dir()).envs([
@@ -110,6 +165,7 @@ impl Worker {
             ("REELQ_HTTP__LISTEN", ""),
             ("REELQ_LOG__FILTER", "warn"),
         ]);
+        command.envs(settings.iter().copied());
         let child = command.kill_on_drop(true).spawn()?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while store.queue.stats().await?.workers == 0 {
