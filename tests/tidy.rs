@@ -87,7 +87,7 @@ fn the_readme_shows_the_examples_as_they_are() {
 
 #[test]
 fn links_between_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "docs/contract.md"] {
+    for document in ["README.md", "CHANGELOG.md", "docs/contract.md", "docs/performance.md"] {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = root().join(document).with_file_name(link);
