@@ -79,9 +79,10 @@ const BAD_CONFIGURATION: u8 = 78;
 pub fn run(arguments: Arguments) -> ExitCode {
     // A worker waits for others nearly all its time: one thread carries thousands of lives a
     // second, and two would only wake each other. More work is for more replicas.
-    let mut builder = match arguments.command {
-        Command::Worker => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
+    let mut builder = if matches!(arguments.command, Command::Worker) {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
     };
     let runtime = builder.enable_all().build();
     let ended = match runtime {
