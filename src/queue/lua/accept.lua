@@ -12,11 +12,17 @@ local now = clock(ARGV[1])
 local ITEM, FIRST = 3, 2
 local PLACE = { submitting = 'leases', unconfirmed = 'unconfirmed', waiting = 'submit' }
 
-local function also_accepted(record, known, whilter_id)
-  for id in (known or ''):gmatch('%S+') do
-    if id == whilter_id then return end
+-- Records the id for a job that had one before, or has ended; says which.
+local function another(record, state, whilter_id)
+  local job = read(record, 'whilter-request-id', 'also-accepted')
+  local known = (' ' .. (job[1] or '') .. ' ' .. (job[2] or '') .. ' ')
+    :find(' ' .. whilter_id .. ' ', 1, true)
+  if not job[1] then
+    redis.call('HSET', record, 'whilter-request-id', whilter_id)
+  elseif not known then
+    redis.call('HSET', record, 'also-accepted', job[2] and job[2] .. ' ' .. whilter_id or whilter_id)
   end
-  redis.call('HSET', record, 'also-accepted', known and known .. ' ' .. whilter_id or whilter_id)
+  return state ~= 'polling' and 'late' or job[1] == whilter_id and 'polling' or 'also'
 end
 
 local codes, due, leaving, submitted = {}, {}, {}, 0
@@ -24,25 +30,20 @@ for at = FIRST, #ARGV, ITEM do
   local id, whilter_id, next_at = ARGV[at], ARGV[at + 1], int(now + ARGV[at + 2])
   local record = P .. 'job:' .. id
   -- checks
-  local job = read(record, 'state', 'whilter-request-id', 'accepted-at', 'history',
-    'also-accepted', 'recoveries')
-  local place = PLACE[job[1]]
-  local code = not job[1] and 'gone' or place and 'polling' or job[1] ~= 'polling' and 'late'
-    or job[2] == whilter_id and 'polling' or 'also'
+  local job = read(record, 'state', 'history', 'accepted-at', 'recoveries')
+  local place, code = PLACE[job[1]], 'polling'
   -- writes
   if place then
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
-      'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[4], job[3], now, 'submitted'))
-    forgive(record, job[6])
+      'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[2], job[3], now, 'submitted'))
+    forgive(record, job[4])
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[place] = leaving[place] or {}
     table.insert(leaving[place], id)
     submitted = submitted + 1
-  elseif code == 'also' or code == 'late' and job[2] and job[2] ~= whilter_id then
-    also_accepted(record, job[5], whilter_id)
-  elseif code == 'late' then
-    redis.call('HSET', record, 'whilter-request-id', whilter_id)
+  else
+    code = job[1] and another(record, job[1], whilter_id) or 'gone'
   end
   codes[#codes + 1] = code
 end

@@ -27,6 +27,16 @@ local function is_gone(entry)
   return entry ~= '' and #redis.call('XRANGE', jobs, entry, entry) == 0
 end
 
+-- Whether this very entry became the job, by an earlier call whose reply was lost.
+local function was_admitted(record, entry)
+  return read(record, 'entry-id')[1] == entry
+end
+
+local function is_mine(record)
+  local job = read(record, 'state', 'claim', 'worker')
+  return job[1] == 'submitting' and job[2] == '1' and job[3] == worker
+end
+
 -- writes
 local function keep_aside(id, body, reason, entry)
   redis.call('XADD', rejected, 'MAXLEN', '~', 10000, '*', 'client-request-id', id, 'entry-id',
@@ -45,36 +55,32 @@ local function reject(entry, id, body, fault, traceparent, meta)
   redis.call('XADD', P .. 'results', '*', unpack(result))
 end
 
+-- The optional fields, each with its place in an item.
+local OPTIONAL = { ['entry-id'] = 0, ['not-before'] = 8, ['expires-at'] = 9, traceparent = 10, meta = 11 }
 local waiting, leased = {}, {}
 local function create(record, at)
-  local entry, id, sha1, body = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local due = math.max(now, tonumber(ARGV[at + 8]) or 0)
-  local fields = { 'v', '1', 'revision', '1', 'body-sha1', sha1, 'user-id', ARGV[at + 5],
-    'customer-id', ARGV[at + 6], 'use-case-id', ARGV[at + 7], 'accepted-at', now_ms,
-    'history', '+0 accepted', 'attempts', '0', 'polls', '0' }
-  local function add(field, value)
-    if value ~= '' then
-      fields[#fields + 1] = field
-      fields[#fields + 1] = value
+  local id, due = ARGV[at + 1], math.max(now, tonumber(ARGV[at + 8]) or 0)
+  local due_ms, begins = int(due), free > 0 and due <= now
+  local more = begins and { 'worker', worker, 'begun-at', due_ms } or { 'next-at', due_ms }
+  for field, offset in pairs(OPTIONAL) do
+    if ARGV[at + offset] ~= '' then
+      more[#more + 1] = field
+      more[#more + 1] = ARGV[at + offset]
     end
   end
-  add('entry-id', entry)
-  add('not-before', ARGV[at + 8])
-  add('expires-at', ARGV[at + 9])
-  add('traceparent', ARGV[at + 10])
-  add('meta', ARGV[at + 11])
-  redis.call('SET', P .. 'body:' .. id, body)
-  if free > 0 and due <= now then
+  local count = begins and '1' or '0'
+  redis.call('SET', P .. 'body:' .. id, ARGV[at + 3])
+  redis.call('HSET', record, 'v', '1', 'state', begins and 'submitting' or 'waiting', 'posts', count,
+    'claim', count, 'revision', '1', 'attempts', '0', 'polls', '0', 'body-sha1', ARGV[at + 2],
+    'user-id', ARGV[at + 5], 'customer-id', ARGV[at + 6], 'use-case-id', ARGV[at + 7],
+    'accepted-at', now_ms, 'history', '+0 accepted', unpack(more))
+  if begins then
     free = free - 1
-    redis.call('HSET', record, 'state', 'submitting', 'posts', '1', 'claim', '1', 'worker', worker,
-      'begun-at', now_ms, unpack(fields))
     leased[#leased + 1] = int(now + lease_ms)
     leased[#leased + 1] = id
     return 'leased'
   end
-  redis.call('HSET', record, 'state', 'waiting', 'posts', '0', 'claim', '0', 'next-at', int(due),
-    unpack(fields))
-  waiting[#waiting + 1] = int(due)
+  waiting[#waiting + 1] = due_ms
   waiting[#waiting + 1] = id
   if due < earliest then
     earliest = due
@@ -90,17 +96,16 @@ end
 for at = FIRST, #ARGV, ITEM do
   local entry, id, sha1, body, fault = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local record = P .. 'job:' .. id
-  local known = id ~= '' and redis.call('HMGET', record, 'body-sha1', 'entry-id', 'state', 'claim',
-    'worker') or {}
+  -- A record that is no hash is somebody else's: nothing can be admitted under its id.
+  local known = id ~= '' and redis.pcall('HGET', record, 'body-sha1')
   local code
-  if not known[1] and fault == '' then
+  if not known and fault == '' then
     code = create(record, at)
     count('accepted')
-  elseif known[1] and entry ~= '' and known[2] == entry then
-    local mine = known[3] == 'submitting' and known[4] == '1' and known[5] == worker
-    code = mine and 'leased' or 'waiting'
+  elseif known and entry ~= '' and was_admitted(record, entry) then
+    code = is_mine(record) and 'leased' or 'waiting'
   else
-    code = not known[1] and 'rejected' or known[1] == sha1 and 'duplicate' or 'conflict'
+    code = not known and 'rejected' or known == sha1 and 'duplicate' or 'conflict'
     if not is_gone(entry) then
       count(code)
       if code == 'conflict' then

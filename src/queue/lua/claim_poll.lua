@@ -18,13 +18,13 @@ local claimed = P .. 'claimed:poll:' .. worker
 local again = taken_before(claimed, number)
 local due = again or redis.call('ZRANGE', P .. 'poll', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 
-local reply, taken = { now, '' }, {}
+local reply, taken, last = { now, '' }, {}, 2
 local function give(id, job, claim, polls)
   taken[#taken + 1] = id
-  for _, value in ipairs({ id, claim, job[3], polls, job[5] or now, job[6] or now, job[7] or '',
-    job[8] or '' }) do
-    reply[#reply + 1] = value
-  end
+  reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = id, claim, job[3], polls
+  reply[last + 5], reply[last + 6] = job[5] or now, job[6] or now
+  reply[last + 7], reply[last + 8] = job[7] or '', job[8] or ''
+  last = last + 8
 end
 
 -- writes
@@ -36,8 +36,8 @@ for _, id in ipairs(due) do
   if again then
     if job[1] == 'polling' and job[9] == worker then give(id, job, job[2], job[4]) end
   elseif job[1] == 'polling' and job[3] then
-    local claim, polls = (job[2] or 0) + 1, (job[4] or 0) + 1
-    redis.call('HSET', record, 'claim', int(claim), 'polls', int(polls), 'worker', worker)
+    local claim, polls = int((job[2] or 0) + 1), int((job[4] or 0) + 1)
+    redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
     leased[#leased + 1] = until_ms
     leased[#leased + 1] = id
     give(id, job, claim, polls)

@@ -25,14 +25,14 @@ local MAX_REPLY_BYTES = 1048576
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-local reply, taken, bytes = { now, '', 0, 0 }, {}, 0
+local reply, taken, bytes, last = { now, '', 0, 0 }, {}, 0, 4
 local function give(id, job, claim)
   local body = redis.call('GET', P .. 'body:' .. id) or ''
   bytes = bytes + #body
   taken[#taken + 1] = id
-  for _, value in ipairs({ id, claim, job[4] or 0, job[5] or 0, job[6] or 0, body }) do
-    reply[#reply + 1] = value
-  end
+  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, job[4] or 0
+  reply[last + 4], reply[last + 5], reply[last + 6] = job[5] or 0, job[6] or 0, body
+  last = last + 6
 end
 
 local function answer()
@@ -54,8 +54,8 @@ if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
 -- writes
 local leased, now_ms, until_ms = {}, int(now), int(now + lease_ms)
 local function take(id, record, job)
-  local claim, posts = (job[2] or 0) + 1, (job[3] or 0) + 1
-  redis.call('HSET', record, 'state', 'submitting', 'claim', int(claim), 'posts', int(posts),
+  local claim, posts = int((job[2] or 0) + 1), int((job[3] or 0) + 1)
+  redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts,
     'worker', worker, 'begun-at', now_ms)
   leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
@@ -67,7 +67,7 @@ local function overdue(id, record, place)
   if place == 'unconfirmed' then
     status, fault = 'failed', 'submit-unconfirmed: a POST was sent, its answer never came'
   end
-  conclude(id, read_whole(record), status, { error = fault }, now, retention)
+  conclude(id, read_whole(record), status, { 'error', fault }, now, retention)
 end
 
 -- What becomes of one due member; says whether it leaves its place.

@@ -14,10 +14,8 @@ local now = clock(ARGV[1])
 local retention = { completed_ms = ARGV[2], failed_ms = ARGV[3] }
 local ITEM, FIRST = 7, 4
 local ENDS = { completed = true, failed = true, expired = true, cancelled = true }
+local ADDED = { 'error', 'video-url', 'image-url', 'source' }
 local LEADS_TO = { submitting = { failed = true }, polling = ENDS }
-
--- checks
-local held = in_hands(FIRST, ITEM)
 
 local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
@@ -31,17 +29,18 @@ for at = FIRST, #ARGV, ITEM do
     code = repeated and 'ended' or 'late'
   elseif not (LEADS_TO[job[1]] or {})[status] then
     code = 'stale'
-  elseif held[id] and job[2] == claim or status == 'completed' then
+  elseif status == 'completed' or job[2] == claim and in_hand(id) then
     -- writes
     local changes = {}
-    for offset, field in ipairs({ 'error', 'video-url', 'image-url', 'source' }) do
-      local value = ARGV[at + 2 + offset]
-      if value ~= '' then changes[field] = value end
+    for i, field in ipairs(ADDED) do
+      local value = ARGV[at + 2 + i]
+      if value ~= '' then
+        changes[#changes + 1] = field
+        changes[#changes + 1] = value
+      end
     end
     conclude(id, job, status, changes, now, retention)
-    local place = held[id] and 'leases' or 'poll'
-    leaving[place] = leaving[place] or {}
-    table.insert(leaving[place], id)
+    leaving[#leaving + 1] = id
     code = 'ended'
   else
     code = 'stale'
@@ -49,5 +48,7 @@ for at = FIRST, #ARGV, ITEM do
   codes[#codes + 1] = code
 end
 wind_up()
-for place, ids in pairs(leaving) do redis.call('ZREM', P .. place, unpack(ids)) end
+if #leaving > 0 and redis.call('ZREM', P .. 'leases', unpack(leaving)) < #leaving then
+  redis.call('ZREM', P .. 'poll', unpack(leaving))
+end
 return codes

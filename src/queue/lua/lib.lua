@@ -49,43 +49,38 @@ local function submit_deadline(accepted_at, not_before, expires_at, max_age_ms)
   return math.min(from + max_age_ms, tonumber(expires_at or math.huge))
 end
 
-local RESULT_FIELDS = {
-  'revision', 'entry-id', 'user-id', 'customer-id', 'use-case-id', 'whilter-request-id',
-  'video-url', 'image-url', 'error', 'source', 'posts', 'polls', 'accepted-at',
-  'submitted-at', 'traceparent', 'meta',
+-- What a result entry takes over from the record.
+local CARRIED = {
+  'accepted-at', 'revision', 'entry-id', 'user-id', 'customer-id', 'use-case-id',
+  'whilter-request-id', 'posts', 'polls', 'submitted-at', 'traceparent', 'meta',
 }
 
--- A record as far as its end needs it: state, claim, history, accepted-at, then RESULT_FIELDS.
+-- A record as far as its end needs it: state, claim, history, then CARRIED.
 local function read_whole(record)
-  return read(record, 'state', 'claim', 'history', 'accepted-at', unpack(RESULT_FIELDS))
+  return read(record, 'state', 'claim', 'history', unpack(CARRIED))
 end
 
 -- What the ends of one call have in common is written once for all of them, by `wind_up`.
 local ended = { counts = {}, dead = {}, bodies = {} }
 
 -- The one place where a job ends: its record, its result entry and its expiry. `job` is what
--- `read_whole` gave; `changes` are the further fields that the end writes; `retention` has the
--- two times in ms. The caller has checked that the job is live, and takes it out of its place
--- after `wind_up`.
+-- `read_whole` gave; `changes` are what the end adds to both, names and values in turn;
+-- `retention` has the two times in ms. The caller has checked that the job is live, and takes it
+-- out of its place after `wind_up`.
 local function conclude(id, job, status, changes, now, retention)
   local record, now_ms = P .. 'job:' .. id, int(now)
-  local fields, n = { 'state', status, 'ended-at', now_ms, 'history',
-    remember(job[3], job[4], now, status) }, 6
-  for field, value in pairs(changes) do
-    fields[n + 1], fields[n + 2] = field, value
-    n = n + 2
-  end
-  redis.call('HSET', record, unpack(fields, 1, n))
-  local entry, last = { 'client-request-id', id, 'status', status, 'ended-at', now_ms }, 6
-  for i = 1, #RESULT_FIELDS do
-    local field = RESULT_FIELDS[i]
-    local value = changes[field] or job[4 + i]
+  redis.call('HSET', record, 'state', status, 'ended-at', now_ms, 'history',
+    remember(job[3], job[4], now, status), unpack(changes))
+  local entry, last = changes, #changes
+  for i = 1, #CARRIED do
+    local value = job[3 + i]
     if value then
-      entry[last + 1], entry[last + 2] = field, value
+      entry[last + 1], entry[last + 2] = CARRIED[i], value
       last = last + 2
     end
   end
-  redis.call('XADD', P .. 'results', '*', unpack(entry, 1, last))
+  redis.call('XADD', P .. 'results', '*', 'client-request-id', id, 'status', status, 'ended-at',
+    now_ms, unpack(entry, 1, last))
   ended.counts[status] = (ended.counts[status] or 0) + 1
   if status == 'completed' then
     redis.call('PEXPIRE', record, retention.completed_ms)
@@ -130,15 +125,9 @@ local function forgive(record, recoveries)
   if recoveries then redis.call('HDEL', record, 'recoveries') end
 end
 
--- Which of the jobs at every `step`th argument from `first` on are in a worker's hands.
-local function in_hands(first, step)
-  local ids, held = {}, {}
-  for at = first, #ARGV, step do ids[#ids + 1] = ARGV[at] end
-  if #ids == 0 then return held end
-  for i, until_ms in ipairs(redis.call('ZMSCORE', P .. 'leases', unpack(ids))) do
-    held[ids[i]] = until_ms
-  end
-  return held
+-- Whether a worker holds the job: under an old claim's number it may wait again.
+local function in_hand(id)
+  return redis.call('ZSCORE', P .. 'leases', id)
 end
 
 -- The due time at the head of a sorted set, or '' when it is empty.

@@ -39,7 +39,8 @@ local function recover(id, record, job)
       remember(job[9], job[6], now, 'lease lost'), unpack(changes))
     redis.call('ZADD', P .. 'poll', now_ms, id)
   elseif job[1] == 'submitting' and recoveries >= max_recoveries then
-    conclude(id, read_whole(record), 'failed', { claim = claim, error =
+    redis.call('HSET', record, 'claim', claim)
+    conclude(id, read_whole(record), 'failed', { 'error',
       'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
   elseif job[1] == 'submitting' then
     to_unconfirmed(id, { unconfirmed = job[4], begun_at = job[5], accepted_at = job[6],

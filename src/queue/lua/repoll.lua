@@ -9,18 +9,16 @@
 local now = clock(ARGV[1])
 local ITEM, FIRST = 4, 2
 
--- checks
-local held = in_hands(FIRST, ITEM)
-
 local codes, due, leaving = {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, streak = ARGV[at], ARGV[at + 1], ARGV[at + 3]
   local record = P .. 'job:' .. id
+  -- checks
   local job = read(record, 'state', 'claim', 'accepted-at', 'history', 'recoveries', 'streak')
   local code = not job[1] and 'gone' or (job[1] ~= 'polling' or job[2] ~= claim) and 'stale'
     or 'polling'
   -- writes
-  if code == 'polling' and held[id] then
+  if code == 'polling' and in_hand(id) then
     local next_at = int(now + ARGV[at + 2])
     redis.call('HSET', record, 'next-at', next_at, 'history',
       remember(job[4], job[3], now, 'poll'))

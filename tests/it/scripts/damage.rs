@@ -104,3 +104,11 @@ async fn a_damaged_record_does_not_stop_settlements() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_in_place_of_a_record_does_not_stop_admissions() {
+    let scene = Scene::new().await;
+    scene.damage(DAMAGES[0]).await;
+    let admitted = scene.at(0).enqueue_many(&[job("bad"), job("good")]).await.unwrap();
+    assert_eq!(admitted, [Admission::Conflict, Admission::Waiting]);
+}

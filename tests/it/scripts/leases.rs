@@ -78,7 +78,7 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
             job:a ttl 200 s
               accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
             results
-              #1 client-request-id a | status failed | ended-at 1800000460000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error crash-loop: its worker ended 5 times while submitting it | posts 5 | polls 0 | accepted-at 1800000000000
+              #1 client-request-id a | status failed | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 5 | polls 0
         "#]],
     );
     Ok(())

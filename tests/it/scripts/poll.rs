@@ -81,7 +81,7 @@ async fn finish_publishes_one_result() {
         jobs
           group workers: 0 pending
         results
-          #1 client-request-id a | status completed | ended-at 1800000001200 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | video-url https://cdn/v.mp4 | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
+          #1 client-request-id a | status completed | ended-at 1800000001200 | video-url https://cdn/v.mp4 | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
     "#]].assert_eq(&dump);
     scene.refused(1300, "a", 2, fail(), Settled::Late).await;
     scene.refused(1300, "a", 2, repoll(""), Settled::Stale).await;
@@ -102,7 +102,7 @@ async fn finish_keeps_a_failed_job_for_inspection() {
             job:a ttl 200 s
               accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error generation-failed: no face found | history +0 accepted, +100 submitted, +1200 failed | polls 1 | posts 1 | revision 1 | source poll | state failed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
             results
-              #1 client-request-id a | status failed | ended-at 1800000001200 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | error generation-failed: no face found | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
+              #1 client-request-id a | status failed | ended-at 1800000001200 | error generation-failed: no face found | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
         "#]],
     );
 }
@@ -121,7 +121,7 @@ async fn finish_believes_a_late_url_and_refuses_a_late_failure() {
             job:a ttl 100 s
               accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800000070001 | history +0 accepted, +100 submitted, +70000 lease lost, +70001 completed | polls 1 | posts 1 | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
             results
-              #1 client-request-id a | status completed | ended-at 1800000070001 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | video-url https://cdn/v.mp4 | source poll | posts 1 | polls 1 | accepted-at 1800000000000 | submitted-at 1800000000100
+              #1 client-request-id a | status completed | ended-at 1800000070001 | video-url https://cdn/v.mp4 | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
         "#]],
     );
 }

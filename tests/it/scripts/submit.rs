@@ -79,13 +79,13 @@ async fn claim_submit_expires_what_is_too_old() {
     check(
         &scene.0.dump().await,
         expect![[r#"
-        dead
-          a 1800086400000
-        job:a ttl 200 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 0 | customer-id acme | ended-at 1800086400000 | error submit-deadline: not submitted in time | history +0 accepted, +86400000 expired | polls 0 | posts 0 | revision 1 | state expired | use-case-id birthday | user-id ann | v 1
-        results
-          #1 client-request-id a | status expired | ended-at 1800086400000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error submit-deadline: not submitted in time | posts 0 | polls 0 | accepted-at 1800000000000
-    "#]],
+            dead
+              a 1800086400000
+            job:a ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 0 | customer-id acme | ended-at 1800086400000 | error submit-deadline: not submitted in time | history +0 accepted, +86400000 expired | polls 0 | posts 0 | revision 1 | state expired | use-case-id birthday | user-id ann | v 1
+            results
+              #1 client-request-id a | status expired | ended-at 1800086400000 | error submit-deadline: not submitted in time | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 0 | polls 0
+        "#]],
     );
 }
 
@@ -164,7 +164,7 @@ async fn accept_remembers_a_second_id_of_a_job_and_an_id_that_comes_too_late() {
             poll
               twice 1800000001100
             results
-              #1 client-request-id ended | status failed | ended-at 1800000000010 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error generation-failed: no face found | source poll | posts 1 | polls 0 | accepted-at 1800000000000
+              #1 client-request-id ended | status failed | ended-at 1800000000010 | error generation-failed: no face found | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 1 | polls 0
         "#]],
     );
 }
@@ -219,7 +219,7 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
             job:a ttl 200 s
               accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
             results
-              #1 client-request-id a | status failed | ended-at 1800086400000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | error submit-unconfirmed: a POST was sent, its answer never came | posts 3 | polls 0 | accepted-at 1800000000000
+              #1 client-request-id a | status failed | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 3 | polls 0
         "#]],
     );
 }
