@@ -10,6 +10,7 @@
 //!     [*] --> submitting: admitted into free hands (admit)
 //!     waiting --> submitting: claimed (claim_submit)
 //!     waiting --> expired: overdue (claim_submit)
+//!     waiting --> failed: overdue unanswered (claim_submit)
 //!     waiting --> polling: accepted (accept)
 //!     submitting --> polling: accepted (accept)
 //!     submitting --> waiting: retry later (requeue)
@@ -109,6 +110,8 @@ pub enum Event {
     Claimed,
     /// Its time is over.
     Overdue,
+    /// Its time is over, and an earlier POST of it was never answered.
+    OverdueUnanswered,
     /// It may not be sent again.
     Held,
     /// The API accepted it.
@@ -142,6 +145,7 @@ impl Event {
             Self::AdmittedIntoHands => "admitted into free hands",
             Self::Claimed => "claimed",
             Self::Overdue => "overdue",
+            Self::OverdueUnanswered => "overdue unanswered",
             Self::Held => "held",
             Self::Accepted => "accepted",
             Self::RetryLater => "retry later",
@@ -194,6 +198,8 @@ pub const LIFE: &[Row] = &[
         "due, and a worker has a free permit; its POST begins"),
     row(Some(State::Waiting), Event::Overdue, State::Expired, "claim_submit",
         "older than submit.max_age, or past its expires-at"),
+    row(Some(State::Waiting), Event::OverdueUnanswered, State::Failed, "claim_submit",
+        "likewise, and a POST of it was never answered: it may be billed"),
     row(Some(State::Waiting), Event::Accepted, State::Polling, "accept",
         "a late answer to an earlier POST; an accepted id is true whoever brings it"),
     row(Some(State::Submitting), Event::Accepted, State::Polling, "accept",

@@ -43,6 +43,8 @@ pub enum SubmitOutcome {
     Unknown {
         /// What happened, in words.
         detail: String,
+        /// How long ago the request began to be sent.
+        sent_ago: Duration,
     },
 }
 
@@ -53,7 +55,7 @@ impl SubmitOutcome {
         match self {
             Self::RetryLater { detail, .. }
             | Self::Refused { detail }
-            | Self::Unknown { detail } => Some(detail),
+            | Self::Unknown { detail, .. } => Some(detail),
             Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => None,
         }
     }

@@ -75,11 +75,14 @@ pub struct Hands<'a> {
     pub lease: Duration,
     /// How many jobs can begin at once.
     pub free: usize,
+    /// The admission's number among this worker's, rising. An admission whose reply was lost is
+    /// repeated under the same number, and leases the same jobs.
+    pub number: u64,
 }
 
 impl Hands<'_> {
     /// No hands: every job waits.
-    pub(super) const NONE: Self = Self { worker: "", lease: Duration::ZERO, free: 0 };
+    pub(crate) const NONE: Self = Self { worker: "", lease: Duration::ZERO, free: 0, number: 0 };
 }
 
 /// Begins the call that admits entries.
@@ -88,6 +91,7 @@ pub(super) fn begin(keys: &Keys, now_ms: Option<u64>, hands: Hands<'_>) -> Call 
         .arg(hands.worker)
         .arg(milliseconds(hands.lease))
         .arg(hands.free)
+        .arg(hands.number)
 }
 
 /// Adds a valid job; `entry_id` is empty when it did not come by the inbox stream.

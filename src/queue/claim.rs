@@ -147,9 +147,9 @@ pub(crate) fn read_submit(
         jobs.push(SubmitClaim {
             id: values.take_id()?,
             claim: Claim(values.take()?),
-            attempts: values.take()?,
-            retries: values.take()?,
-            unanswered: values.take()?,
+            attempts: values.take_count()?,
+            retries: values.take_count()?,
+            unanswered: values.take_count()?,
             body: values.take()?,
         });
     }
@@ -167,7 +167,7 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
             id: values.take_id()?,
             claim: Claim(values.take()?),
             whilter_request_id: values.take()?,
-            polls: values.take()?,
+            polls: values.take_count()?,
             late_by: between(Millis(values.take()?), now),
             age: between(Millis(values.take()?), now),
             expires_in: values.take_if_given()?.map(|at| between(now, Millis(at))),
@@ -198,6 +198,11 @@ impl Values {
             return Ok(None);
         }
         self.take().map(Some)
+    }
+
+    /// A count; one that somebody has written by hand may be larger than any real one.
+    fn take_count(&mut self) -> Result<u32, QueueError> {
+        Ok(u32::try_from(self.take::<u64>()?).unwrap_or(u32::MAX))
     }
 
     fn take_id(&mut self) -> Result<JobId, QueueError> {

@@ -6,13 +6,13 @@
 //! one file that builds raw commands.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline};
-use redis::{ErrorKind, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
 use super::error::QueueError;
 use super::scripts::{Call, SCRIPTS};
@@ -47,6 +47,13 @@ impl ConnectOptions {
         }
     }
 
+    fn manager_config(&self) -> ConnectionManagerConfig {
+        ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(Some(self.response_timeout))
+            .set_number_of_retries(1)
+    }
+
     fn client(&self) -> Result<Client, QueueError> {
         // The error of a malformed URL would repeat it, and with it a password.
         let refuse = |_| {
@@ -77,10 +84,11 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-/// A shared connection that is made again when it breaks.
+/// A shared connection that is made again when it breaks, falls silent, or leads to a server that
+/// is no master any more.
 #[derive(Clone)]
 pub struct Connection {
-    manager: ConnectionManager,
+    manager: Arc<RwLock<ConnectionManager>>,
     client: Client,
     options: Arc<ConnectOptions>,
 }
@@ -100,11 +108,8 @@ impl Connection {
         // Fails when the application has chosen a provider itself, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = options.client()?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(options.connect_timeout))
-            .set_response_timeout(Some(options.response_timeout))
-            .set_number_of_retries(1);
-        let manager = client.get_connection_manager_with_config(config).await?;
+        let manager = client.get_connection_manager_with_config(options.manager_config()).await?;
+        let manager = Arc::new(RwLock::new(manager));
         let connection = Self { manager, client, options: Arc::new(options) };
         // A single command says more clearly than ten what is wrong.
         connection.query::<()>(&command("PING")).await?;
@@ -150,12 +155,12 @@ impl Connection {
     /// What the server answered; a lost reply is an error although the script may have run, and
     /// the call may be repeated.
     pub(super) async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
-        match call.command().query_async(&mut self.manager.clone()).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        match self.query(call.command()).await {
+            Err(QueueError::Unavailable(error)) if is_no_script(&error) => {
                 self.load_scripts().await?;
-                Ok(call.command().query_async(&mut self.manager.clone()).await?)
+                self.query(call.command()).await
             }
-            answer => Ok(answer?),
+            answer => answer,
         }
     }
 
@@ -164,12 +169,12 @@ impl Connection {
     /// # Errors
     /// The first error of any of them; all of them may be repeated.
     pub(super) async fn call_all(&self, calls: &Pipeline) -> Result<Vec<Value>, QueueError> {
-        match calls.query_async(&mut self.manager.clone()).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        match self.pipeline(calls).await {
+            Err(QueueError::Unavailable(error)) if is_no_script(&error) => {
                 self.load_scripts().await?;
                 self.pipeline(calls).await
             }
-            answer => Ok(answer?),
+            answer => answer,
         }
     }
 
@@ -178,17 +183,37 @@ impl Connection {
         &self,
         pipeline: &Pipeline,
     ) -> Result<T, QueueError> {
-        Ok(pipeline.query_async(&mut self.manager.clone()).await?)
+        self.noted(pipeline.query_async(&mut self.manager()).await)
     }
 
     /// Sends one plain command.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueueError> {
-        Ok(command.query_async(&mut self.manager.clone()).await?)
+        self.noted(command.query_async(&mut self.manager()).await)
     }
 
     /// The connection itself, for the client's typed commands.
     pub(super) fn manager(&self) -> ConnectionManager {
-        self.manager.clone()
+        self.manager.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The manager makes its connection again when it breaks, but not when nothing comes back
+    /// any more or the server has become a replica: then another one takes its place, which
+    /// resolves the server's name anew.
+    fn noted<T>(&self, answer: RedisResult<T>) -> Result<T, QueueError> {
+        let error = match answer {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let read_only = ErrorKind::Server(ServerErrorKind::ReadOnly);
+        if error.is_timeout() || error.kind() == read_only {
+            let config = self.options.manager_config();
+            if let Ok(another) =
+                ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+            {
+                *self.manager.write().unwrap_or_else(PoisonError::into_inner) = another;
+            }
+        }
+        Err(error.into())
     }
 
     async fn load_scripts(&self) -> Result<(), QueueError> {
@@ -200,6 +225,10 @@ impl Connection {
         }
         self.pipeline(&pipeline).await
     }
+}
+
+fn is_no_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// A plain command.

@@ -151,22 +151,6 @@ impl Queue {
         let reply = items(self.connection().query(&claim).await?).into_iter().nth(1);
         Ok(raw_entries(reply.unwrap_or(Value::Nil)))
     }
-
-    /// Forgets a dead worker; a reader with entries pending is kept until they are taken over.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn forget_worker(&self, dead: &str) -> Result<(), QueueError> {
-        let mut connection = self.connection().manager();
-        let jobs = self.keys().jobs();
-        let pending: StreamPendingCountReply =
-            connection.xpending_consumer_count(&jobs, WORKERS_GROUP, "-", "+", 1, dead).await?;
-        if pending.ids.is_empty() {
-            let _pending: u64 = connection.xgroup_delconsumer(&jobs, WORKERS_GROUP, dead).await?;
-            let _removed: u64 = connection.zrem(self.keys().workers(), dead).await?;
-        }
-        Ok(())
-    }
 }
 
 fn items(value: Value) -> Vec<Value> {

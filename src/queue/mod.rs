@@ -205,6 +205,17 @@ impl Queue {
         Ok(Reclaimed { taken, failed, seen })
     }
 
+    /// Forgets a worker that has gone. One with entries pending is kept, so that they are taken
+    /// over first.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn forget_worker(&self, worker: &str) -> Result<(), QueueError> {
+        let _forgotten: bool =
+            self.connection.call(&sweep::forget_call(&self.keys, self.now_ms, worker)).await?;
+        Ok(())
+    }
+
     /// What the server does when its memory is full (`noeviction` is the only right answer);
     /// `None`: it does not say.
     ///

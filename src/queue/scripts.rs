@@ -24,6 +24,7 @@ pub(crate) enum Name {
     Finish,
     Reclaim,
     Tick,
+    Forget,
 }
 
 /// A script as the server gets it.
@@ -42,7 +43,7 @@ pub(crate) struct Script {
 const LIBRARY: &str = include_str!("lua/lib.lua");
 
 /// All scripts, in the order of [`Name`].
-pub(crate) static SCRIPTS: LazyLock<[Script; 10]> = LazyLock::new(|| {
+pub(crate) static SCRIPTS: LazyLock<[Script; 11]> = LazyLock::new(|| {
     [
         script("admit", include_str!("lua/admit.lua")),
         script("claim_submit", include_str!("lua/claim_submit.lua")),
@@ -54,6 +55,7 @@ pub(crate) static SCRIPTS: LazyLock<[Script; 10]> = LazyLock::new(|| {
         script("finish", include_str!("lua/finish.lua")),
         script("reclaim", include_str!("lua/reclaim.lua")),
         script("tick", include_str!("lua/tick.lua")),
+        script("forget", include_str!("lua/forget.lua")),
     ]
 });
 

@@ -55,6 +55,8 @@ pub enum Move {
         event: String,
         /// Whether it may not be sent again but waits for its deadline.
         hold: bool,
+        /// How long ago the POST began.
+        sent_ago: Duration,
     },
     /// Its video is not ready, or the check did not work.
     Repoll {
@@ -209,10 +211,11 @@ fn add(call: &mut Call, settlement: &Settlement) {
             call.push(u8::from(*spends_attempt));
             call.push(event);
         }
-        Move::Unconfirm { event, hold } => {
+        Move::Unconfirm { event, hold, sent_ago } => {
             call.push(settlement.claim.0);
             call.push(event);
             call.push(u8::from(*hold));
+            call.push(milliseconds(*sent_ago));
         }
         Move::Repoll { delay, streak } => {
             call.push(settlement.claim.0);

@@ -109,4 +109,10 @@ pub(crate) fn reclaim_call(
         .arg(milliseconds(rules.max_age))
         .arg(MAX_RECOVERIES)
         .arg(milliseconds(retention.failed))
+        .arg(milliseconds(SILENT_AFTER))
+}
+
+/// Builds the call that forgets a worker.
+pub(crate) fn forget_call(keys: &Keys, now_ms: Option<u64>, worker: &str) -> Call {
+    Call::new(Name::Forget, keys, now_ms).arg(worker)
 }

@@ -85,7 +85,9 @@ impl Client {
             outgoing
         };
         match self.call("submit", &self.0.posts, outgoing, deadline).await {
-            Ok((answer, access)) => outcome::of_submit(id, &answer, &access.secrets()),
+            Ok((answer, access, began)) => {
+                outcome::of_submit(id, &answer, began.elapsed(), &access.secrets())
+            }
             Err(NoToken::Refused(detail)) => SubmitOutcome::Refused { detail },
             Err(NoToken::Unavailable(detail)) => {
                 SubmitOutcome::RetryLater { detail, spends_attempt: false, retry_after: None }
@@ -107,7 +109,9 @@ impl Client {
         };
         let outgoing = || Outgoing::get(url.clone());
         match self.call("status", &self.0.gets, outgoing, deadline).await {
-            Ok((answer, access)) => outcome::of_status(id, deliverable, &answer, &access.secrets()),
+            Ok((answer, access, _)) => {
+                outcome::of_status(id, deliverable, &answer, &access.secrets())
+            }
             Err(NoToken::Refused(detail)) => StatusOutcome::Refused { detail },
             Err(NoToken::Unavailable(detail)) => {
                 StatusOutcome::RetryLater { detail, retry_after: None }
@@ -115,7 +119,7 @@ impl Client {
         }
     }
 
-    /// The exchange, with a token; repeated once with another one when the API refuses the first.
+    /// The exchange, with a token and when it began; repeated once with another one when the API refuses the first.
     /// An error says that the request was not accepted, and that no token or no time was left to
     /// try it (again).
     async fn call(
@@ -124,7 +128,7 @@ impl Client {
         transport: &Transport,
         outgoing: impl Fn() -> Outgoing,
         deadline: Instant,
-    ) -> Result<(Answer, Arc<Access>), NoToken> {
+    ) -> Result<(Answer, Arc<Access>, Instant), NoToken> {
         let mut stale = None;
         loop {
             let access = self.0.tokens.get(stale, deadline).await?;
@@ -136,9 +140,10 @@ impl Client {
             let headers = outgoing.request.headers_mut();
             headers.insert(AUTHORIZATION, access.authorization.clone());
             headers.insert(API_KEY, access.api_key.clone());
+            let began = Instant::now();
             let answer = transport.exchange(endpoint, outgoing, until).await;
             if answer.code() != Some(401) || stale.is_some() {
-                return Ok((answer, access));
+                return Ok((answer, access, began));
             }
             stale = Some(access.generation);
         }

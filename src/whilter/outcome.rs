@@ -4,22 +4,31 @@
 //! `client` calls them with whatever came back. When in doubt a submit is `Unknown` (it may be
 //! billed) and a status check is repeated (a video may be finished): nothing else loses nothing.
 
+use std::time::Duration;
+
 use crate::config::Deliverable;
 use crate::job::{ErrorCode, Fault, JobId, StatusOutcome, SubmitOutcome};
 
 use super::answer::{Answer, Body, Given, shown};
 use super::wire::Said;
 
-/// What the answer to the submit of `id` means. `secrets` are hidden in its texts.
-pub(super) fn of_submit(id: &JobId, answer: &Answer, secrets: &[&str]) -> SubmitOutcome {
+/// What the answer to the submit of `id`, sent `sent_ago`, means. `secrets` are hidden in its texts.
+pub(super) fn of_submit(
+    id: &JobId,
+    answer: &Answer,
+    sent_ago: Duration,
+    secrets: &[&str],
+) -> SubmitOutcome {
     let given = match answer {
         Answer::Given(given) => given,
         Answer::NotSent(why) => return submit_later(why.clone(), false, None),
-        Answer::MaybeSent(why) => return SubmitOutcome::Unknown { detail: why.clone() },
+        Answer::MaybeSent(why) => {
+            return SubmitOutcome::Unknown { detail: why.clone(), sent_ago };
+        }
     };
     let detail = || given.in_words(secrets);
     match given.code {
-        200..=299 => accepted(id, given, secrets),
+        200..=299 => accepted(id, given, sent_ago, secrets),
         300..=399 | 401..=405 => SubmitOutcome::Refused { detail: detail() },
         409 => match named_id(id, given) {
             Some(whilter_request_id) => SubmitOutcome::Accepted { whilter_request_id },
@@ -37,7 +46,7 @@ pub(super) fn of_submit(id: &JobId, answer: &Answer, secrets: &[&str]) -> Submit
                 None => SubmitOutcome::Rejected(fault),
             }
         }
-        _ => SubmitOutcome::Unknown { detail: detail() },
+        _ => SubmitOutcome::Unknown { detail: detail(), sent_ago },
     }
 }
 
@@ -65,10 +74,10 @@ pub(super) fn of_status(
 }
 
 /// The 2xx rows of a submit.
-fn accepted(id: &JobId, given: &Given, secrets: &[&str]) -> SubmitOutcome {
+fn accepted(id: &JobId, given: &Given, sent_ago: Duration, secrets: &[&str]) -> SubmitOutcome {
     let said = match read(id, given) {
         Ok(said) => said,
-        Err(detail) => return SubmitOutcome::Unknown { detail },
+        Err(detail) => return SubmitOutcome::Unknown { detail, sent_ago },
     };
     if let Some(message) = said.failure() {
         let detail = shown(&message, secrets);
@@ -80,7 +89,7 @@ fn accepted(id: &JobId, given: &Given, secrets: &[&str]) -> SubmitOutcome {
         }
         None => {
             let detail = format!("{}, without a usable whilter-request-id", given.code);
-            SubmitOutcome::Unknown { detail }
+            SubmitOutcome::Unknown { detail, sent_ago }
         }
     }
 }

@@ -15,7 +15,9 @@ use super::health::Turns;
 use super::retry::Retry;
 use super::stage::InHand;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
-use crate::queue::{ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, RawEntry, SubmitClaim};
+use crate::queue::{
+    ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, QueueError, RawEntry, SubmitClaim,
+};
 use crate::telemetry;
 
 /// Admits entries into free hands or into `submit`. Shared by intake and sweeper.
@@ -41,6 +43,7 @@ impl Intake {
     /// Runs until the worker stops, then admits what had been delivered to it, to wait.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         let mut retry = Retry::new("intake");
+        let mut number = 0;
         loop {
             self.turns.turned();
             let read = tokio::select! {
@@ -50,7 +53,8 @@ impl Intake {
             match read {
                 Ok(entries) => {
                     retry.reset();
-                    self.admitter.admit(entries, Begin::Now).await;
+                    number += 1;
+                    self.admitter.admit(entries, Begin::Now { number }, &self.turns).await;
                 }
                 Err(error) => tokio::select! {
                     () = retry.wait(&error) => {}
@@ -60,7 +64,7 @@ impl Intake {
         }
         // The read that was just dropped may have been given entries.
         match self.inbox.read_own_pending().await {
-            Ok(entries) => self.admitter.admit(entries, Begin::Later).await,
+            Ok(entries) => self.admitter.admit(entries, Begin::Later, &self.turns).await,
             Err(error) => tracing::warn!(%error, "entries may be left for another worker"),
         }
     }
@@ -69,13 +73,17 @@ impl Intake {
 /// Whether admitted jobs may go straight into this worker's hands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
-    Now,
+    /// By the intake alone, which numbers its admissions: an entry that another role admits as
+    /// well must not come into the same hands twice.
+    Now {
+        number: u64,
+    },
     Later,
 }
 
 impl Admitter {
     /// Admits entries, however long Redis takes to answer.
-    pub(crate) async fn admit(&self, raw: Vec<RawEntry>, begin: Begin) {
+    pub(crate) async fn admit(&self, raw: Vec<RawEntry>, begin: Begin, turns: &Turns) {
         if raw.is_empty() {
             return;
         }
@@ -83,16 +91,27 @@ impl Admitter {
             .into_iter()
             .map(|raw| (raw.entry_id, Entry::read(raw.fields, self.unknown_fields)))
             .collect();
-        let permits = if begin == Begin::Now { self.free_permits() } else { None };
-        let free = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let hands = Hands { worker: &self.worker, lease: self.lease, free };
+        let (mut permits, number) = match begin {
+            Begin::Now { number } => (self.free_permits(), number),
+            Begin::Later => (None, 0),
+        };
         let since = Instant::now();
         let mut retry = Retry::new("admit");
+        let mut may_have_run = false;
         let admitted = loop {
-            match self.queue.admit(hands, &entries).await {
+            turns.turned();
+            let free = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let hands = Hands { worker: &self.worker, lease: self.lease, free, number };
+            let error = match self.queue.admit(hands, &entries).await {
                 Ok(admitted) => break admitted,
-                Err(error) => retry.wait(&error).await,
+                Err(error) => error,
+            };
+            may_have_run |= !matches!(error, QueueError::Refused(_));
+            // While admission is refused (Redis is full), what waits in `submit` needs the permits.
+            if !may_have_run {
+                permits = None;
             }
+            retry.wait(&error).await;
         };
         self.hand_over(entries, &admitted, permits, since).await;
     }

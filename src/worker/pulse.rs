@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::health::{Health, Turns};
@@ -68,10 +69,12 @@ impl Pulse {
         let queue = self.queue.on_own_connection().await?;
         let mut beats = 0_u32;
         loop {
+            let asked = Instant::now();
             let tick = queue.tick(&self.worker).await?;
             self.turns.turned();
             retry.reset();
-            beats = beats.saturating_add(1);
+            // An answer that took so long tells of a stall, in which nobody could beat.
+            beats = if asked.elapsed() < BEAT { beats.saturating_add(1) } else { 0 };
             self.take_in(tick, beats);
             tokio::time::sleep(BEAT).await;
         }

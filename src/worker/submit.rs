@@ -71,7 +71,8 @@ impl Stage for SubmitStage {
     }
 
     fn broken_off(&self, why: &str) -> SubmitOutcome {
-        SubmitOutcome::Unknown { detail: why.to_owned() }
+        // From now: it cannot have begun later.
+        SubmitOutcome::Unknown { detail: why.to_owned(), sent_ago: Duration::ZERO }
     }
 
     fn fault(outcome: &SubmitOutcome) -> Option<&str> {
@@ -92,8 +93,7 @@ impl SubmitPolicy {
             }
             SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
                 if spends_attempt && job.attempts.saturating_add(1) >= self.max_attempts {
-                    let fault = Fault::new(ErrorCode::TooManyAttempts, detail);
-                    return Move::Finish { end: End::Failed(fault), source: "" };
+                    return give_up(job, Fault::new(ErrorCode::TooManyAttempts, detail));
                 }
                 self.requeue(job, &detail, spends_attempt, retry_after.unwrap_or_default())
             }
@@ -101,18 +101,14 @@ impl SubmitPolicy {
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
-            // An earlier POST of this job was never answered: most likely the API has it, and
-            // finds fault with the repetition. Failing it would lose a video that is paid.
-            SubmitOutcome::Rejected(fault)
-                if job.unanswered > 0 && fault.code == ErrorCode::BadRequest =>
-            {
-                Move::Unconfirm { event: event("held", &fault.detail), hold: true }
+            SubmitOutcome::Rejected(fault) if fault.code == ErrorCode::BadRequest => {
+                give_up(job, fault)
             }
             SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
                 Move::Finish { end: End::Failed(fault), source: "" }
             }
-            SubmitOutcome::Unknown { detail } => {
-                Move::Unconfirm { event: event("unconfirmed", &detail), hold: false }
+            SubmitOutcome::Unknown { detail, sent_ago } => {
+                Move::Unconfirm { event: event("unconfirmed", &detail), hold: false, sent_ago }
             }
         }
     }
@@ -127,6 +123,16 @@ impl SubmitPolicy {
         let delay = self.backoff.delay(job.retries).max(at_least);
         Move::Requeue { delay, spends_attempt, event: event("retry", detail) }
     }
+}
+
+/// Fails the job, unless an earlier POST of it was never answered: then the API most likely has
+/// it (and finds fault with the repetition), and failing it would lose a video that is paid.
+fn give_up(job: &SubmitClaim, fault: Fault) -> Move {
+    if job.unanswered == 0 {
+        return Move::Finish { end: End::Failed(fault), source: "" };
+    }
+    let event = event("held", &fault.detail);
+    Move::Unconfirm { event, hold: true, sent_ago: Duration::ZERO }
 }
 
 /// An item of the history: short, and without the comma that separates items.
@@ -155,6 +161,10 @@ mod tests {
             jitter: 0.0,
         },
     };
+
+    fn held(why: &str) -> Move {
+        Move::Unconfirm { event: format!("held: {why}"), hold: true, sent_ago: Duration::ZERO }
+    }
 
     fn claim(attempts: u32, retries: u32, unanswered: u32) -> SubmitClaim {
         let id = JobId::new("a").unwrap();
@@ -189,6 +199,13 @@ mod tests {
         assert!(!too_many(POLICY.decide(&claim(1, 1, 0), retry_later(true, 0))));
         assert!(too_many(POLICY.decide(&claim(2, 2, 0), retry_later(true, 0))));
         assert!(!too_many(POLICY.decide(&claim(2, 2, 0), retry_later(false, 0))), "does not count");
+        let detail = "an earlier POST may have been taken";
+        let last = SubmitOutcome::RetryLater {
+            detail: detail.to_owned(),
+            spends_attempt: true,
+            retry_after: None,
+        };
+        assert_eq!(POLICY.decide(&claim(2, 2, 1), last), held(detail));
     }
 
     #[test]
@@ -196,8 +213,7 @@ mod tests {
         let bad_request = || SubmitOutcome::Rejected(fault(ErrorCode::BadRequest));
         let end = End::Failed(fault(ErrorCode::BadRequest));
         assert_eq!(POLICY.decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
-        let held = Move::Unconfirm { event: "held: why".to_owned(), hold: true };
-        assert_eq!(POLICY.decide(&claim(0, 0, 1), bad_request()), held);
+        assert_eq!(POLICY.decide(&claim(0, 0, 1), bad_request()), held("why"));
         let named = || SubmitOutcome::RejectedWithId {
             fault: fault(ErrorCode::BadRequest),
             whilter_request_id: "w".to_owned(),
@@ -216,9 +232,11 @@ mod tests {
     #[test]
     fn an_unknown_fate_is_unconfirmed_and_a_refusal_waits() {
         let detail = "time-out".to_owned();
+        let sent_ago = Duration::from_secs(7);
         let unconfirmed =
-            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false };
-        assert_eq!(POLICY.decide(&claim(9, 9, 0), SubmitOutcome::Unknown { detail }), unconfirmed);
+            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false, sent_ago };
+        let unknown = SubmitOutcome::Unknown { detail, sent_ago };
+        assert_eq!(POLICY.decide(&claim(9, 9, 0), unknown), unconfirmed);
         let refused = SubmitOutcome::Refused { detail: "403".to_owned() };
         let waits = POLICY.decide(&claim(2, 0, 0), refused);
         assert!(matches!(waits, Move::Requeue { spends_attempt: false, .. }), "{waits:?}");

@@ -69,26 +69,29 @@ impl Sweeper {
         self.take_back("overdue leases", |_| Lost::Overdue).await?;
         for dead in silent {
             tracing::warn!(worker = dead, "silent: taking over what it held");
-            self.take_back(dead, |skip| Lost::Worker { name: dead, skip }).await?;
+            let taken = self.take_back(dead, |skip| Lost::Worker { name: dead, skip }).await?;
             let entries = self.queue.adopt_entries_of(dead, &self.worker).await?;
-            self.admitter.admit(entries, Begin::Now).await;
-            self.queue.forget_worker(dead).await?;
+            self.admitter.admit(entries, Begin::Later, &self.turns).await;
+            // Leases that were settled meanwhile may have hidden some: the next beat looks again.
+            if taken == 0 {
+                self.queue.forget_worker(dead).await?;
+            }
         }
         if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
             let entries = self.queue.adopt_idle_entries(&self.worker).await?;
-            self.admitter.admit(entries, Begin::Now).await;
+            self.admitter.admit(entries, Begin::Later, &self.turns).await;
             self.queue.trim(self.trim).await?;
             *tidied = Some(Instant::now());
         }
         Ok(())
     }
 
-    /// Takes back leases, batch by batch, until there are no more.
+    /// Takes back leases, batch by batch, until there are no more; returns how many.
     async fn take_back<'a>(
         &self,
         whose: &str,
         lost: impl Fn(usize) -> Lost<'a>,
-    ) -> Result<(), QueueError> {
+    ) -> Result<usize, QueueError> {
         let (mut taken, mut passed_over) = (0, 0);
         loop {
             let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
@@ -102,6 +105,6 @@ impl Sweeper {
         if taken > 0 {
             tracing::warn!(jobs = taken, "took back {whose}");
         }
-        Ok(())
+        Ok(taken)
     }
 }

@@ -79,7 +79,7 @@ async fn complete_the_one_job(test: &TestQueue, id: JobId) {
         .into_iter()
         .map(|raw| (raw.entry_id, Entry::read(raw.fields, UnknownFields::Reject)))
         .collect();
-    let hands = Hands { worker: "w1", lease: MINUTE, free: 1 };
+    let hands = Hands { worker: "w1", lease: MINUTE, free: 1, number: 1 };
     let admitted = test.queue.admit(hands, &entries).await.unwrap();
     assert_eq!(admitted.admissions, [Admission::Leased], "{entries:?}");
     let accept = Move::Accept { whilter_request_id: "w-1".into(), first_check_in: Duration::ZERO };

@@ -6,7 +6,8 @@
 -- ARGV[2] worker: who reads the stream; '' for an admission without a stream entry
 -- ARGV[3] lease_ms
 -- ARGV[4] free: how many jobs the worker can begin at once
--- ARGV[5..] items of 12: entry id or '', job id or '', SHA-1 of the body, body, fault ('' = valid),
+-- ARGV[5] number: of this admission among the worker's, rising
+-- ARGV[6..] items of 12: entry id or '', job id or '', SHA-1 of the body, body, fault ('' = valid),
 --   user-id, customer-id, use-case-id, not-before, expires-at, traceparent, meta ('' = absent)
 -- Returns: now, then a code per item: leased (begin now, claim 1), waiting, duplicate, conflict, rejected
 -- Why: the fault of a rejected item is looked at last, since identity comes before anything else.
@@ -15,11 +16,16 @@
 local now = clock(ARGV[1])
 local now_ms = int(now)
 local worker, lease_ms, free = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local ITEM, FIRST = 12, 5
+local number = tonumber(ARGV[5])
+local claimed = P .. 'claimed:admit:' .. worker
+local ITEM, FIRST = 12, 6
 local REJECTED_BODY_BYTES = 4096
 local jobs, submit, rejected, counters = P .. 'jobs', P .. 'submit', P .. 'rejected', P .. 'counters'
 
 -- checks
+-- What an earlier call of this number took into its hands: it is given again, to nobody else.
+local taken = {}
+for _, id in ipairs(free > 0 and taken_before(claimed, number) or {}) do taken[id] = true end
 local earliest = tonumber(head('submit')) or math.huge
 if earliest <= now or redis.call('EXISTS', P .. 'paused') == 1 then free = 0 end
 
@@ -32,9 +38,9 @@ local function was_admitted(record, entry)
   return read(record, 'entry-id')[1] == entry
 end
 
-local function is_mine(record)
+local function is_mine(record, id)
   local job = read(record, 'state', 'claim', 'worker')
-  return job[1] == 'submitting' and job[2] == '1' and job[3] == worker
+  return taken[id] and job[1] == 'submitting' and job[2] == '1' and job[3] == worker
 end
 
 -- writes
@@ -57,11 +63,12 @@ end
 
 -- The optional fields, each with its place in an item.
 local OPTIONAL = { ['entry-id'] = 0, ['not-before'] = 8, ['expires-at'] = 9, traceparent = 10, meta = 11 }
-local waiting, leased = {}, {}
+local waiting, leased, begun = {}, {}, {}
 local function create(record, at)
-  local id, due = ARGV[at + 1], math.max(now, tonumber(ARGV[at + 8]) or 0)
-  local due_ms, begins = int(due), free > 0 and due <= now
-  local more = begins and { 'worker', worker, 'begun-at', due_ms } or { 'next-at', due_ms }
+  local id, expires_at = ARGV[at + 1], tonumber(ARGV[at + 9]) or math.huge
+  local due = math.max(now, math.min(num(ARGV[at + 8]), expires_at))
+  local due_ms, begins = int(due), free > 0 and due <= now and expires_at > now
+  local more = begins and { 'worker', worker } or { 'next-at', due_ms }
   for field, offset in pairs(OPTIONAL) do
     if ARGV[at + offset] ~= '' then
       more[#more + 1] = field
@@ -78,6 +85,7 @@ local function create(record, at)
     free = free - 1
     leased[#leased + 1] = int(now + lease_ms)
     leased[#leased + 1] = id
+    begun[#begun + 1] = id
     return 'leased'
   end
   waiting[#waiting + 1] = due_ms
@@ -103,7 +111,7 @@ for at = FIRST, #ARGV, ITEM do
     code = create(record, at)
     count('accepted')
   elseif known and entry ~= '' and was_admitted(record, entry) then
-    code = is_mine(record) and 'leased' or 'waiting'
+    code = is_mine(record, id) and 'leased' or 'waiting'
   else
     code = not known and 'rejected' or known == sha1 and 'duplicate' or 'conflict'
     if not is_gone(entry) then
@@ -119,7 +127,10 @@ for at = FIRST, #ARGV, ITEM do
   if entry ~= '' then entries[#entries + 1] = entry end
 end
 if #waiting > 0 then redis.call('ZADD', submit, unpack(waiting)) end
-if #leased > 0 then redis.call('ZADD', P .. 'leases', unpack(leased)) end
+if #leased > 0 then
+  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(begun, ' '), 'PX', lease_ms)
+  redis.call('ZADD', P .. 'leases', unpack(leased))
+end
 for what, n in pairs(counts) do redis.call('HINCRBY', counters, what, n) end
 if #entries > 0 then
   redis.call('XACK', jobs, 'workers', unpack(entries))

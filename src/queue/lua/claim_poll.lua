@@ -22,8 +22,8 @@ local reply, taken, last = { now, '' }, {}, 2
 local function give(id, job, claim, polls)
   taken[#taken + 1] = id
   reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = id, claim, job[3], polls
-  reply[last + 5], reply[last + 6] = job[5] or now, job[6] or now
-  reply[last + 7], reply[last + 8] = job[7] or '', job[8] or ''
+  reply[last + 5], reply[last + 6] = job[5] and int(num(job[5])) or now, job[6] and int(num(job[6])) or now
+  reply[last + 7], reply[last + 8] = job[7] and int(num(job[7])) or '', job[8] or ''
   last = last + 8
 end
 
@@ -34,9 +34,9 @@ for _, id in ipairs(due) do
   local job = read(record, 'state', 'claim', 'whilter-request-id', 'polls', 'next-at',
     'submitted-at', 'expires-at', 'streak', 'worker')
   if again then
-    if job[1] == 'polling' and job[9] == worker then give(id, job, job[2], job[4]) end
+    if job[1] == 'polling' and job[9] == worker then give(id, job, int(num(job[2])), int(num(job[4]))) end
   elseif job[1] == 'polling' and job[3] then
-    local claim, polls = int((job[2] or 0) + 1), int((job[4] or 0) + 1)
+    local claim, polls = int(num(job[2]) + 1), int(num(job[4]) + 1)
     redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
     leased[#leased + 1] = until_ms
     leased[#leased + 1] = id

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Takes due jobs into a worker's hands to be submitted: the POST begins with the reply.
 -- Transition: waiting -> submitting (claimed), unconfirmed -> submitting (claimed)
--- Transition: waiting -> expired (overdue), unconfirmed -> failed (overdue)
+-- Transition: waiting -> expired (overdue), waiting -> failed (overdue unanswered)
+-- Transition: unconfirmed -> failed (overdue)
 -- Transition: unconfirmed -> unconfirmed (held)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
@@ -30,8 +31,8 @@ local function give(id, job, claim)
   local body = redis.call('GET', P .. 'body:' .. id) or ''
   bytes = bytes + #body
   taken[#taken + 1] = id
-  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, job[4] or 0
-  reply[last + 4], reply[last + 5], reply[last + 6] = job[5] or 0, job[6] or 0, body
+  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, int(num(job[4]))
+  reply[last + 4], reply[last + 5], reply[last + 6] = int(num(job[5])), int(num(job[6])), body
   last = last + 6
 end
 
@@ -46,25 +47,25 @@ local again = taken_before(claimed, number)
 for _, id in ipairs(again or {}) do
   local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker', 'attempts', 'retries',
     'unconfirmed')
-  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2]) end
+  if job[1] == 'submitting' and job[3] == worker then give(id, job, int(num(job[2]))) end
 end
 if again then return answer() end
 if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
 
 -- writes
-local leased, now_ms, until_ms = {}, int(now), int(now + lease_ms)
+local leased, until_ms = {}, int(now + lease_ms)
 local function take(id, record, job)
-  local claim, posts = int((job[2] or 0) + 1), int((job[3] or 0) + 1)
+  local claim, posts = int(num(job[2]) + 1), int(num(job[3]) + 1)
   redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts,
-    'worker', worker, 'begun-at', now_ms)
+    'worker', worker)
   leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
   give(id, job, claim)
 end
 
-local function overdue(id, record, place)
+local function overdue(id, record, unanswered)
   local status, fault = 'expired', 'submit-deadline: not submitted in time'
-  if place == 'unconfirmed' then
+  if unanswered > 0 then
     status, fault = 'failed', 'submit-unconfirmed: a POST was sent, its answer never came'
   end
   conclude(id, read_whole(record), status, { 'error', fault }, now, retention)
@@ -79,10 +80,10 @@ local function decide(id, place)
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
     return true
   end
-  local deadline = submit_deadline(job[7], job[8], job[9], max_age_ms)
+  local deadline, unanswered = submit_deadline(job[7], job[8], job[9], max_age_ms), num(job[6])
   if deadline <= now then
-    overdue(id, record, place)
-  elseif place == 'unconfirmed' and tonumber(job[6] or 0) > max_resends then
+    overdue(id, record, unanswered)
+  elseif place == 'unconfirmed' and unanswered > max_resends then
     redis.call('HSET', record, 'next-at', int(deadline))
     redis.call('ZADD', P .. place, int(deadline), id)
     return false

@@ -25,6 +25,13 @@ local function read(record, ...)
   return fields.err and {} or fields
 end
 
+-- A whole number of a record; 0 when there is none, or what stands there is none. A field that
+-- somebody wrote by hand must not stop the jobs beside it.
+local function num(text)
+  local number = tonumber(text)
+  return number and number >= 0 and number < 1e15 and math.floor(number) or 0
+end
+
 local HISTORY_MAX_BYTES = 400
 
 -- The history with one more item, `+<ms since acceptance> <event>`. A run of polls keeps its
@@ -45,8 +52,8 @@ end
 
 -- When a job that is not yet accepted by the API ends by time, in Unix ms.
 local function submit_deadline(accepted_at, not_before, expires_at, max_age_ms)
-  local from = math.max(tonumber(accepted_at) or 0, tonumber(not_before or 0))
-  return math.min(from + max_age_ms, tonumber(expires_at or math.huge))
+  local from = math.max(num(accepted_at), num(not_before))
+  return math.min(from + max_age_ms, tonumber(expires_at) or math.huge)
 end
 
 -- What a result entry takes over from the record.
@@ -93,7 +100,7 @@ local function conclude(id, job, status, changes, now, retention)
     table.insert(ended.dead, now_ms)
     table.insert(ended.dead, id)
   end
-  redis.call('HDEL', record, 'worker', 'begun-at', 'next-at', 'recoveries', 'streak')
+  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak')
 end
 
 -- Writes what `conclude` has gathered: totals, the list of the dead, bodies that go.
@@ -106,11 +113,11 @@ local function wind_up()
 end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
--- the grace after the POST's begin is over, or held until its deadline when it is to be held or
--- was sent again `max_resends` times. `job` has the record's fields; `changes` are written as well.
-local function to_unconfirmed(id, job, event, changes, now, rules)
-  local count = tonumber(job.unconfirmed or 0) + 1
-  local due = (tonumber(job.begun_at) or now) + rules.grace_ms
+-- the grace after `sent_at` is over, or held until its deadline when it is to be held or was sent
+-- again `max_resends` times. `job` has the record's fields; `changes` are written as well.
+local function to_unconfirmed(id, job, sent_at, event, changes, now, rules)
+  local count = num(job.unconfirmed) + 1
+  local due = sent_at + rules.grace_ms
   if job.hold or count > rules.max_resends then
     due = submit_deadline(job.accepted_at, job.not_before, job.expires_at, rules.max_age_ms)
   end

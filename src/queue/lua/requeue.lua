@@ -20,8 +20,8 @@ for at = FIRST, #ARGV, ITEM do
   if code == 'submitting' then
     code = 'waiting'
     local next_at = int(math.min(now + ARGV[at + 2], tonumber(job[7]) or math.huge))
-    redis.call('HSET', record, 'state', 'waiting', 'attempts', (job[3] or 0) + ARGV[at + 3], 'retries',
-      (job[4] or 0) + 1, 'next-at', next_at, 'history', remember(job[6], job[5], now, event))
+    redis.call('HSET', record, 'state', 'waiting', 'attempts', num(job[3]) + ARGV[at + 3], 'retries',
+      num(job[4]) + 1, 'next-at', next_at, 'history', remember(job[6], job[5], now, event))
     forgive(record, job[8])
     due[#due + 1] = next_at
     due[#due + 1] = id

@@ -111,7 +111,7 @@ async fn an_answer_is_read_up_to_the_limit() {
         let head = format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n");
         let server = Server::with_token(move |_, _| Reply::Endless(head.clone())).await;
         let client = server.client();
-        let SubmitOutcome::Unknown { detail } = submit(&client).await else {
+        let SubmitOutcome::Unknown { detail, .. } = submit(&client).await else {
             panic!("a paid request was lost");
         };
         assert!(detail.ends_with("longer than api.max_response_bytes"), "{detail}");

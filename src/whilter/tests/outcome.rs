@@ -1,5 +1,7 @@
 //! The table of docs/contract.md, section 7, row by row.
 
+use std::time::Duration;
+
 use super::super::answer::{Answer, Body, Given};
 use super::super::outcome::{of_status, of_submit};
 use super::*;
@@ -27,7 +29,7 @@ fn cut(code: u16) -> Answer {
 
 #[track_caller]
 fn assert_submit(answer: &Answer, expected: &SubmitOutcome) {
-    assert_eq!(of_submit(&order(), answer, &[]), *expected, "{answer:?}");
+    assert_eq!(of_submit(&order(), answer, Duration::ZERO, &[]), *expected, "{answer:?}");
 }
 
 #[track_caller]
@@ -41,7 +43,7 @@ fn later(detail: &str, spends_attempt: bool, retry_after: Option<Duration>) -> S
 }
 
 fn unknown(detail: &str) -> SubmitOutcome {
-    SubmitOutcome::Unknown { detail: detail.to_owned() }
+    SubmitOutcome::Unknown { detail: detail.to_owned(), sent_ago: Duration::ZERO }
 }
 
 fn check_later(detail: &str) -> StatusOutcome {
@@ -215,7 +217,7 @@ fn a_detail_says_what_the_answer_says_and_no_more() {
         (r#"{"message":"token tk-1"}"#, "400: token ********"),
         (&long, &cut_long),
     ] {
-        let outcome = of_submit(&order(), &given(400, body), &["tk-1"]);
+        let outcome = of_submit(&order(), &given(400, body), Duration::ZERO, &["tk-1"]);
         assert_eq!(outcome, SubmitOutcome::Rejected(bad_request(detail)), "{body}");
     }
     let fault = bad_request("413: cut");

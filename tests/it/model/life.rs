@@ -10,6 +10,8 @@ pub(crate) const LEASE_MS: u64 = 60_000;
 pub(crate) const MAX_AGE_MS: u64 = 600_000;
 pub(crate) const GRACE_MS: u64 = 30_000;
 pub(crate) const MAX_RESENDS: u32 = 2;
+/// How long before its time-out a POST began.
+pub(crate) const SENT_AGO_MS: u64 = 7000;
 
 /// One job. What its record shows, and in which place it is.
 #[derive(Clone, Debug)]
@@ -20,7 +22,7 @@ pub(crate) struct Job {
     place: Option<(Place, u64)>,
     accepted_at: u64,
     not_before: Option<u64>,
-    begun_at: u64,
+    expires_at: Option<u64>,
 }
 
 /// Where a live job is.
@@ -116,7 +118,8 @@ impl Job {
     }
 
     fn deadline(&self) -> u64 {
-        self.accepted_at.max(self.not_before.unwrap_or(0)) + MAX_AGE_MS
+        let by_age = self.accepted_at.max(self.not_before.unwrap_or(0)) + MAX_AGE_MS;
+        by_age.min(self.expires_at.unwrap_or(u64::MAX))
     }
 
     /// Moves along a row of the life-cycle table, which must have it.
@@ -136,12 +139,12 @@ impl Job {
         self.set("worker", worker);
     }
 
-    fn become_unconfirmed(&mut self, hold: bool) {
+    fn become_unconfirmed(&mut self, sent_at: u64, hold: bool) {
         self.raise("unconfirmed");
         let due = if hold || self.number("unconfirmed") > u64::from(MAX_RESENDS) {
             self.deadline()
         } else {
-            self.begun_at + GRACE_MS
+            sent_at + GRACE_MS
         };
         self.wait(Place::Unconfirmed, due);
     }
@@ -162,7 +165,7 @@ impl Model {
         if let Some(error) = error {
             job.set("error", error);
         }
-        for gone in ["worker", "begun-at", "next-at", "recoveries", "streak"] {
+        for gone in ["worker", "next-at", "recoveries", "streak"] {
             job.fields.remove(gone);
         }
         let (state, revision) = (job.state, job.fields["revision"].clone());
@@ -194,6 +197,7 @@ impl Model {
         body: usize,
         hands: Option<&str>,
         not_before: Option<u64>,
+        expires_at: Option<u64>,
     ) -> Admission {
         if let Some(known) = self.jobs.get(id) {
             if known.body == body {
@@ -204,7 +208,8 @@ impl Model {
             self.aside += 1;
             return Admission::Conflict;
         }
-        let due = self.now.max(not_before.unwrap_or(0));
+        let ends = expires_at.unwrap_or(u64::MAX);
+        let due = self.now.max(not_before.unwrap_or(0).min(ends));
         let behind = !self.due(Place::Submit, 1).is_empty();
         let mut job = Job {
             state: State::Waiting,
@@ -213,7 +218,7 @@ impl Model {
             place: None,
             accepted_at: self.now,
             not_before,
-            begun_at: self.now,
+            expires_at,
         };
         job.set("state", State::Waiting);
         job.set("revision", 1);
@@ -221,14 +226,16 @@ impl Model {
         for zero in ["posts", "attempts", "polls", "claim"] {
             job.set(zero, 0);
         }
-        if let Some(not_before) = not_before {
-            job.set("not-before", not_before);
+        for (field, value) in [("not-before", not_before), ("expires-at", expires_at)] {
+            if let Some(value) = value {
+                job.set(field, value);
+            }
         }
-        let worker = hands.filter(|_| !self.paused && !behind && due <= self.now);
+        let worker =
+            hands.filter(|_| !self.paused && !behind && due <= self.now && ends > self.now);
         match worker {
             Some(worker) => {
                 job.go(Event::Claimed);
-                job.set("begun-at", self.now);
                 job.raise("claim");
                 job.raise("posts");
                 job.lease(worker, self.now);
@@ -251,17 +258,18 @@ impl Model {
         for id in due {
             let job = self.jobs.get_mut(&id).unwrap();
             if job.deadline() <= now {
-                let waited = job.state == State::Waiting;
-                let error = if waited { "submit-deadline" } else { "submit-unconfirmed" };
-                self.end(&id, Event::Overdue, Some(error));
+                let (event, error) = match (job.state, job.number("unconfirmed")) {
+                    (State::Waiting, 0) => (Event::Overdue, "submit-deadline"),
+                    (State::Waiting, _) => (Event::OverdueUnanswered, "submit-unconfirmed"),
+                    _ => (Event::Overdue, "submit-unconfirmed"),
+                };
+                self.end(&id, event, Some(error));
             } else if job.state == State::Unconfirmed
                 && job.number("unconfirmed") > u64::from(MAX_RESENDS)
             {
                 job.wait(Place::Unconfirmed, job.deadline());
             } else {
                 job.go(Event::Claimed);
-                job.begun_at = now;
-                job.set("begun-at", now);
                 job.raise("claim");
                 job.raise("posts");
                 job.lease(worker, now);
@@ -325,13 +333,13 @@ impl Model {
                 job.set("attempts", job.number("attempts") + u64::from(*spends));
                 job.raise("retries");
                 job.fields.remove("recoveries");
-                job.wait(Place::Submit, now + delay_ms);
+                job.wait(Place::Submit, (now + delay_ms).min(job.expires_at.unwrap_or(u64::MAX)));
                 self.count("retried");
             }
             (Outcome::Unconfirm { hold }, State::Submitting) => {
                 job.go(Event::NoAnswer);
                 job.fields.remove("recoveries");
-                job.become_unconfirmed(*hold);
+                job.become_unconfirmed(now - SENT_AGO_MS, *hold);
             }
             (Outcome::Repoll { delay_ms, streak }, State::Polling) => {
                 job.go(Event::NotYet);
@@ -412,7 +420,7 @@ impl Model {
                 self.end(id, Event::CrashLoop, Some("crash-loop"));
             } else {
                 job.go(Event::LeaseLost);
-                job.become_unconfirmed(false);
+                job.become_unconfirmed(now, false);
             }
         }
         lost.len()

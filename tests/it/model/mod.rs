@@ -18,7 +18,9 @@ use reelq::queue::{
     Admission, Claimant, End, Hands, Lost, Move, Queue, Retention, Settled, Settlement, SubmitRules,
 };
 
-use self::life::{GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_RESENDS, Model, Outcome, STREAK, VIDEO_URL};
+use self::life::{
+    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_RESENDS, Model, Outcome, SENT_AGO_MS, STREAK, VIDEO_URL,
+};
 use super::support::{TestQueue, id};
 
 const START: u64 = 1_800_000_000_000;
@@ -39,6 +41,7 @@ enum Step {
         body: usize,
         hands: Option<usize>,
         later_ms: Option<u64>,
+        ends_ms: Option<u64>,
     },
     ClaimSubmits {
         worker: usize,
@@ -83,9 +86,12 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn step() -> impl Strategy<Value = Step> {
     let worker = 0..WORKERS.len();
     let later = prop::option::weighted(0.2, prop_oneof![Just(0), Just(40_000)]);
+    let ends = prop::option::weighted(0.2, prop_oneof![Just(0), Just(20_000), Just(90_000)]);
     prop_oneof![
-        4 => (0..IDS.len(), 0..2_usize, prop::option::of(worker.clone()), later)
-            .prop_map(|(id, body, hands, later_ms)| Step::Admit { id, body, hands, later_ms }),
+        4 => (0..IDS.len(), 0..2_usize, prop::option::of(worker.clone()), later, ends)
+            .prop_map(|(id, body, hands, later_ms, ends_ms)| {
+                Step::Admit { id, body, hands, later_ms, ends_ms }
+            }),
         4 => (worker.clone(), 1..3_usize)
             .prop_map(|(worker, limit)| Step::ClaimSubmits { worker, limit }),
         4 => (worker.clone(), 1..3_usize)
@@ -115,8 +121,9 @@ impl Run<'_> {
 
     async fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Admit { id, body, hands, later_ms } => {
-                self.admit(IDS[*id], *body, hands.map(|it| WORKERS[it]), *later_ms).await
+            Step::Admit { id, body, hands, later_ms, ends_ms } => {
+                let hands = hands.map(|it| WORKERS[it]);
+                self.admit(IDS[*id], *body, hands, *later_ms, *ends_ms).await
             }
             Step::ClaimSubmits { worker, limit } => {
                 self.claim(WORKERS[*worker], *limit, true).await
@@ -146,15 +153,18 @@ impl Run<'_> {
         body: usize,
         hands: Option<&'static str>,
         later_ms: Option<u64>,
+        ends_ms: Option<u64>,
     ) -> Result<(), String> {
         let not_before = later_ms.map(|ms| self.model.now + ms);
+        let expires_at = ends_ms.map(|ms| self.model.now + ms);
         let request = Request::new(id(name), "acme", "birthday", format!("user-{body}"));
         let request = request.build().unwrap();
         let fields = EntryFields {
             not_before: not_before.map(reelq::job::Millis),
+            expires_at: expires_at.map(reelq::job::Millis),
             ..EntryFields::default()
         };
-        let expected = self.model.admit(name, body, hands, not_before);
+        let expected = self.model.admit(name, body, hands, not_before, expires_at);
         let queue = self.at_now();
         let admitted = match hands {
             None => queue.enqueue(&request, &fields).await.unwrap(),
@@ -167,7 +177,9 @@ impl Run<'_> {
                     request: Ok(request),
                     fields,
                 };
-                let hands = Hands { worker, lease: Duration::from_millis(LEASE_MS), free: 1 };
+                self.number += 1;
+                let lease = Duration::from_millis(LEASE_MS);
+                let hands = Hands { worker, lease, free: 1, number: self.number };
                 queue.admit(hands, &[(String::new(), entry)]).await.unwrap().admissions[0]
             }
         };
@@ -247,7 +259,8 @@ fn move_of(outcome: &Outcome) -> Move {
             event: "retry: 500".to_owned(),
         },
         Outcome::Unconfirm { hold } => {
-            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: *hold }
+            let sent_ago = Duration::from_millis(SENT_AGO_MS);
+            Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: *hold, sent_ago }
         }
         Outcome::Repoll { delay_ms, streak } => Move::Repoll {
             delay: Duration::from_millis(*delay_ms),

@@ -18,10 +18,12 @@ async fn admit_puts_an_entry_into_free_hands() {
     expect![[r#"
         body:a
           {"client-request-id":"a","cust
+        claimed:admit:w1 ttl 60 s
+          1 a
         counters
           accepted 1
         job:a
-          accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 c662.. | claim 1 | customer-id acme | entry-id <entry> | history +0 accepted | meta order 7 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+          accepted-at 1800000000000 | attempts 0 | body-sha1 c662.. | claim 1 | customer-id acme | entry-id <entry> | history +0 accepted | meta order 7 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
         jobs
           group workers: 0 pending
         leases

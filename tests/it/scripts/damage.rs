@@ -7,7 +7,7 @@ use super::super::support::{id, job};
 use super::{RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
 
 /// What can be done to the record of the job `bad`.
-const DAMAGES: [&[&str]; 3] = [
+const DAMAGES: [&[&str]; 4] = [
     &["SET", "reelq:{video}:job:bad", "no record"],
     &["DEL", "reelq:{video}:job:bad"],
     &[
@@ -19,9 +19,36 @@ const DAMAGES: [&[&str]; 3] = [
         "posts",
         "polls",
         "attempts",
-        "begun-at",
         "submitted-at",
         "next-at",
+    ],
+    &[
+        "HSET",
+        "reelq:{video}:job:bad",
+        "accepted-at",
+        "x",
+        "claim",
+        "x",
+        "posts",
+        "-1",
+        "polls",
+        "1e300",
+        "attempts",
+        "nan",
+        "retries",
+        "9999999999",
+        "unconfirmed",
+        "x",
+        "recoveries",
+        "x",
+        "submitted-at",
+        "x",
+        "next-at",
+        "x",
+        "expires-at",
+        "x",
+        "not-before",
+        "x",
     ],
 ];
 

@@ -20,13 +20,13 @@ async fn reclaim_takes_back_what_was_held_too_long() {
         &scene.0.dump().await,
         expect![[r#"
             job:poll
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 b4dd.. | claim 3 | customer-id acme | history +0 accepted, +100 submitted, +61100 lease lost | next-at 1800000061100 | polls 1 | posts 1 | recoveries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 b4dd.. | claim 3 | customer-id acme | history +0 accepted, +100 submitted, +61100 lease lost | next-at 1800000061100 | polls 1 | posts 1 | recoveries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             job:submit
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 6003.. | claim 2 | customer-id acme | history +0 accepted, +61100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 6003.. | claim 2 | customer-id acme | history +0 accepted, +61100 lease lost | next-at 1800000091100 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
             poll
               poll 1800000061100
             unconfirmed
-              submit 1800000030000
+              submit 1800000091100
         "#]],
     );
 }
@@ -45,13 +45,13 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
         &scene.0.dump().await,
         expect![[r#"
             job:mine
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 3a55.. | claim 1 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 3a55.. | claim 1 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
             job:theirs
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 42eb.. | claim 2 | customer-id acme | history +0 accepted, +100 lease lost | next-at 1800000030000 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w2
+              accepted-at 1800000000000 | attempts 0 | body-sha1 42eb.. | claim 2 | customer-id acme | history +0 accepted, +100 lease lost | next-at 1800000030100 | polls 0 | posts 1 | recoveries 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w2
             leases
               mine 1800000060000
             unconfirmed
-              theirs 1800000030000
+              theirs 1800000030100
         "#]],
     );
 }

@@ -134,7 +134,16 @@ impl Scene {
     }
 
     async fn admit(&self, free: usize, entries: &[(String, Entry)]) -> Vec<Admission> {
-        let hands = Hands { worker: "w1", lease: LEASE, free };
+        self.admit_as(1, free, entries).await
+    }
+
+    async fn admit_as(
+        &self,
+        number: u64,
+        free: usize,
+        entries: &[(String, Entry)],
+    ) -> Vec<Admission> {
+        let hands = Hands { worker: "w1", lease: LEASE, free, number };
         self.at(0).admit(hands, entries).await.unwrap().admissions
     }
 
@@ -154,8 +163,12 @@ fn requeue() -> Move {
     Move::Requeue { delay: Duration::from_millis(2000), spends_attempt: true, event }
 }
 
+/// How long before its time-out a POST began.
+const SENT_AGO_MS: u64 = 10;
+
 fn unconfirm(hold: bool) -> Move {
-    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold }
+    let sent_ago = Duration::from_millis(SENT_AGO_MS);
+    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold, sent_ago }
 }
 
 fn repoll(streak: &str) -> Move {

@@ -33,7 +33,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
         &scene.0.dump().await,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 c809.. | claim 2 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 1 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 1 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             leases
               a 1800000061150
         "#]],
@@ -56,7 +56,7 @@ async fn repoll_lets_a_job_wait_and_keeps_a_bad_streak() {
         &scene.0.dump().await,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 c809.. | claim 4 | customer-id acme | history +0 accepted, +100 submitted, +1200 poll, +5100 poll | next-at 1800000006700 | polls 3 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | history +0 accepted, +100 submitted, +1200 poll, +5100 poll | next-at 1800000006700 | polls 3 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll
               a 1800000006700
         "#]],

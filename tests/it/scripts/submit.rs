@@ -20,7 +20,7 @@ async fn claim_submit_takes_what_is_due_and_counts_the_post() {
         &scene.0.dump().await,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000010 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 1 | revision 1 | state submitting | use-case-id birthday | user-id ann | v 1 | worker w1
             leases
               a 1800000060010
         "#]],
@@ -112,7 +112,7 @@ async fn accept_lets_the_video_be_followed() {
         &dump,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll
               a 1800000001100
         "#]],
@@ -133,9 +133,9 @@ async fn accept_believes_a_late_answer_from_wherever_the_job_stands() {
         &scene.0.dump().await,
         expect![[r#"
             job:unconfirmed
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 55dc.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 55dc.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             job:waiting
-              accepted-at 1800000000000 | attempts 1 | begun-at 1800000000000 | body-sha1 3748.. | claim 1 | customer-id acme | history +0 accepted, +10 retry: 500, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | retries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | attempts 1 | body-sha1 3748.. | claim 1 | customer-id acme | history +0 accepted, +10 retry: 500, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | retries 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll
               unconfirmed 1800000001100
               waiting 1800000001100
@@ -160,7 +160,7 @@ async fn accept_remembers_a_second_id_of_a_job_and_an_id_that_comes_too_late() {
             job:ended ttl 200 s
               accepted-at 1800000000000 | attempts 0 | body-sha1 0046.. | claim 1 | customer-id acme | ended-at 1800000000010 | error generation-failed: no face found | history +0 accepted, +10 failed | polls 0 | posts 1 | revision 1 | source poll | state failed | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-3
             job:twice
-              accepted-at 1800000000000 | also-accepted w-2 | attempts 0 | begun-at 1800000000000 | body-sha1 165a.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+              accepted-at 1800000000000 | also-accepted w-2 | attempts 0 | body-sha1 165a.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll
               twice 1800000001100
             results
@@ -178,7 +178,7 @@ async fn requeue_lets_a_job_wait_and_spends_the_attempt() {
         &dump,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 1 | begun-at 1800000000000 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 retry: 500 | next-at 1800000002100 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 1 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 retry: 500 | next-at 1800000002100 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1 | worker w1
             submit
               a 1800000002100
         "#]],
@@ -197,9 +197,9 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
         &dump,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | begun-at 1800000000000 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +20000 unconfirmed: time-out | next-at 1800000030000 | polls 0 | posts 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +20000 unconfirmed: time-out | next-at 1800000049990 | polls 0 | posts 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
             unconfirmed
-              a 1800000030000
+              a 1800000049990
         "#]],
     );
     assert_eq!(scene.claim_submits(29_999).await, [], "the grace runs from the POST's begin");

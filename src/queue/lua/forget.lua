@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Forgets a worker that has gone; one with entries pending is kept until they are taken over.
+-- Transition: none
+-- KEYS[1] P
+-- ARGV[1] now: not used
+-- ARGV[2] worker
+-- Returns: 1 when it is forgotten, 0 when it has entries pending
+-- Why: the looking and the deleting are one step, for entries that are pending with a reader that
+--   is deleted are delivered to nobody.
+local worker = ARGV[2]
+local jobs = P .. 'jobs'
+
+-- checks
+local pending = redis.pcall('XPENDING', jobs, 'workers', '-', '+', 1, worker)
+if #pending > 0 then return 0 end
+
+-- writes
+redis.pcall('XGROUP', 'DELCONSUMER', jobs, 'workers', worker)
+redis.call('ZREM', P .. 'workers', worker)
+return 1
