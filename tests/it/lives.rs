@@ -104,17 +104,24 @@ async fn faults_of_the_api_are_retried_until_every_job_has_its_video() {
 
 #[tokio::test]
 async fn a_pause_holds_submits_and_nothing_else() {
-    let site = Site::new(faultless()).await;
-    let _: () = site.queue.command(&["SET", "reelq:{video}:paused", "holiday"]).await;
+    let site = Site::new(faultless()).await.with("REELQ_POLL__FIRST", "1s");
     let worker = site.worker();
+    site.xadd(&body("followed")).await;
+    until("the first job to be followed", SOON, async || {
+        site.queue.command::<u64>(&["ZCARD", "reelq:{video}:poll"]).await == 1
+    })
+    .await;
+    let _: () = site.queue.command(&["SET", "reelq:{video}:paused", "holiday"]).await;
     site.xadd(&body("held")).await;
-    until("the job to be admitted", SOON, async || {
+    site.results_reach(1, SOON).await;
+    until("the second job to be admitted", SOON, async || {
         site.queue.command::<u64>(&["ZCARD", "reelq:{video}:submit"]).await == 1
     })
     .await;
+    assert_eq!(site.ends().await, [("followed".to_owned(), "completed".to_owned())]);
     assert_eq!(site.sandbox.posts_of("held"), 0);
     let _: () = site.queue.command(&["DEL", "reelq:{video}:paused"]).await;
-    site.results_reach(1, SOON).await;
+    site.results_reach(2, SOON).await;
     assert_eq!(worker.stop().await, Some(0));
 }
 

@@ -1,10 +1,12 @@
-//! A Redis that forgets, falls silent, or wants a password.
+//! A Redis that forgets, falls silent, is full, is a master no more, or wants a password.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::support::processes::{Site, body, faultless, until};
+use super::support::proxy::Proxy;
+use super::support::{TestQueue, job};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -58,6 +60,76 @@ async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
     site.results_reach(1, SOON).await;
     assert_eq!(other.stop().await, Some(0));
     assert_eq!(site.ends().await, [("a".to_owned(), "completed".to_owned())]);
+}
+
+/// Packets vanish: the connections are open, and nothing comes back through them any more.
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_replaced() {
+    let site = Site::new(faultless()).await;
+    let proxy = Proxy::start(&site.queue.url).await;
+    let site =
+        site.with("REELQ_REDIS__URL", &proxy.url()).with("REELQ_REDIS__RESPONSE_TIMEOUT", "500ms");
+    let worker = site.worker();
+    site.xadd(&body("before")).await;
+    site.results_reach(1, SOON).await;
+    proxy.fall_silent();
+    site.xadd(&body("after")).await;
+    site.results_reach(2, SOON).await;
+    assert_eq!(site.sandbox.posts_of("after"), 1);
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+/// A failover that keeps the old connections open: they lead to what has become a replica.
+#[tokio::test]
+async fn a_connection_to_a_former_master_is_replaced() {
+    let (site, successor) = (Site::new(faultless()).await, TestQueue::start().await);
+    let proxy = Proxy::start(&site.queue.url).await;
+    let site = site.with("REELQ_REDIS__URL", &proxy.url());
+    let worker = site.worker();
+    site.xadd(&body("before")).await;
+    site.results_reach(1, SOON).await;
+    proxy.lead_to(&successor.url);
+    let _: () = site.queue.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let request = body("after");
+    let _: String = successor.command(&["XADD", "reelq:{video}:jobs", "*", "job", &request]).await;
+    until("its result on the new master", SOON, async || {
+        successor.command::<u64>(&["XLEN", "reelq:{video}:results"]).await == 1
+    })
+    .await;
+    assert_eq!(site.sandbox.posts_of("after"), 1);
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+/// A full Redis refuses new jobs, so that those it has can end.
+#[tokio::test]
+async fn while_redis_is_full_nothing_is_admitted_and_what_waits_goes_on() {
+    let site = Site::new(faultless()).await;
+    let worker = site.worker();
+    site.xadd(&body("first")).await;
+    site.results_reach(1, SOON).await;
+    let (waiting, mut fields) = job("waiting");
+    let (seconds, _): (u64, u64) = site.queue.command(&["TIME"]).await;
+    fields.not_before = Some(reelq::job::Millis((seconds + 2) * 1000));
+    site.queue.queue.enqueue(&waiting, &fields).await.unwrap();
+    // The entry is there at the moment when Redis is full.
+    let () = redis::pipe()
+        .atomic()
+        .cmd("XADD")
+        .arg(&["reelq:{video}:jobs", "*", "job", &body("late")])
+        .ignore()
+        .cmd("CONFIG")
+        .arg(&["SET", "maxmemory", "1"])
+        .ignore()
+        .query_async(&mut site.queue.raw.clone())
+        .await
+        .unwrap();
+    site.results_reach(2, SOON).await;
+    assert_eq!(site.sandbox.posts_of("waiting"), 1);
+    assert_eq!(site.sandbox.posts_of("late"), 0);
+    let _: () = site.queue.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    site.results_reach(3, SOON).await;
+    assert_eq!(site.sandbox.posts_of("late"), 1);
+    assert_eq!(worker.stop().await, Some(0));
 }
 
 #[tokio::test]

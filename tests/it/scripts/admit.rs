@@ -129,3 +129,31 @@ async fn admit_recognises_one_id_five_times_in_one_batch() {
     assert_eq!(admitted[0], Admission::Leased);
     assert_eq!(admitted[1..], [Admission::Duplicate; 4]);
 }
+
+/// The intake and the sweeper may both have been given an entry: only one of them hands it over.
+#[tokio::test]
+async fn an_entry_comes_into_the_same_hands_once() {
+    let scene = Scene::new().await;
+    let entry = [scene.delivered(&[("job", BODY)]).await];
+    assert_eq!(scene.admit_as(1, 1, &entry).await, [Admission::Leased]);
+    assert_eq!(scene.admit_as(2, 1, &entry).await, [Admission::Waiting], "another admission");
+    assert_eq!(scene.admit_as(0, 0, &entry).await, [Admission::Waiting], "the sweeper");
+
+    let entry = [scene.delivered(&[("job", &BODY.replace("\"a\"", "\"b\""))]).await];
+    assert_eq!(scene.admit_as(0, 0, &entry).await, [Admission::Waiting]);
+    assert_eq!(scene.claim_submits(0).await.len(), 1, "under the same claim number");
+    assert_eq!(scene.admit_as(3, 1, &entry).await, [Admission::Waiting]);
+}
+
+/// A video that nobody wants any more is not bought.
+#[tokio::test]
+async fn an_entry_whose_time_is_over_is_not_begun() {
+    let scene = Scene::new().await;
+    let over = (NOW - 1).to_string();
+    let entry = [scene.delivered(&[("job", BODY), ("expires-at", &over)]).await];
+    assert_eq!(scene.admit(1, &entry).await, [Admission::Waiting]);
+    assert_eq!(scene.claim_submits(0).await, []);
+    let record: Vec<String> =
+        scene.0.command(&["HMGET", "reelq:{video}:job:a", "state", "posts"]).await;
+    assert_eq!(record, ["expired", "0"]);
+}

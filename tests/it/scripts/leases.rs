@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SubmitRules};
+use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SILENT_AFTER, SubmitRules};
 
 use super::{RETENTION, RULES, Scene, check};
 
@@ -96,4 +96,43 @@ async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), Queu
     let tick = scene.at(4000).tick("w1").await?;
     assert_eq!((tick.silent, tick.submit_in), (vec!["w2".to_owned()], Some(Duration::ZERO)));
     Ok(())
+}
+
+/// After a stall of Redis everybody looks dead, until the beats that waited are carried out.
+#[tokio::test]
+async fn a_worker_that_beats_again_keeps_what_it_holds() {
+    let scene = Scene::new().await;
+    scene.submitting("a", 0).await;
+    scene.at(0).tick("w1").await.unwrap();
+    let silent_ms = u64::try_from(SILENT_AFTER.as_millis()).unwrap();
+    let take_back = async |after_ms| {
+        let lost = Lost::Worker { name: "w1", skip: 0 };
+        scene.at(after_ms).reclaim(lost, RULES, RETENTION).await.unwrap().taken
+    };
+    assert_eq!(take_back(silent_ms - 1).await, 0);
+    scene.at(silent_ms).tick("w1").await.unwrap();
+    assert_eq!(take_back(silent_ms + 1).await, 0);
+    assert_eq!(take_back(2 * silent_ms).await, 1);
+}
+
+#[tokio::test]
+async fn a_worker_with_entries_pending_is_not_forgotten() {
+    let scene = Scene::new().await;
+    let body = r#"{"client-request-id":"a","customer-id":"c","use-case-id":"u","user-id":"u"}"#;
+    let entry = [scene.delivered(&[("job", body)]).await];
+    scene.at(0).tick("w1").await.unwrap();
+    let known = async || -> (u64, Vec<redis::Value>) {
+        let consumers = ["XINFO", "CONSUMERS", "reelq:{video}:jobs", "workers"];
+        let workers = scene.0.command(&["ZCARD", "reelq:{video}:workers"]).await;
+        (workers, scene.0.command(&consumers).await)
+    };
+    scene.at(0).forget_worker("w1").await.unwrap();
+    let (workers, readers) = known().await;
+    assert_eq!((workers, readers.len()), (1, 1));
+    scene.admit(0, &entry).await;
+    for _twice in 0..2 {
+        scene.at(0).forget_worker("w1").await.unwrap();
+        let (workers, readers) = known().await;
+        assert_eq!((workers, readers.len()), (0, 0));
+    }
 }

@@ -3,6 +3,8 @@
 //!
 //! What counts are the commands that concern one job: those whose request or reply mentions its
 //! id. The n-th of them is told by its place in that order, over all connections.
+//!
+//! It can also leave connections open and silent, and lead new ones to another Redis.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -10,12 +12,16 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// See the module. Dropping it ends every connection.
 pub(crate) struct Proxy {
     port: u16,
     losses: Arc<Mutex<Losses>>,
+    redis: Arc<Mutex<String>>,
+    /// Sent to when the connections that are open then fall silent.
+    silence: watch::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
@@ -47,21 +53,25 @@ impl Losses {
 impl Proxy {
     /// A proxy in front of the Redis at this address.
     pub(crate) async fn start(redis_url: &str) -> Self {
-        let redis = redis_url.trim_start_matches("redis://").to_owned();
+        let redis = Arc::new(Mutex::new(address(redis_url)));
+        let (silence, _) = watch::channel(());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let losses = Arc::<Mutex<Losses>>::default();
         let mut tasks = JoinSet::new();
-        let shared = Arc::clone(&losses);
+        let shared = (Arc::clone(&losses), Arc::clone(&redis), silence.clone());
         tasks.spawn(async move {
+            let (losses, redis, silence) = shared;
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let server = TcpStream::connect(&redis).await.unwrap();
-                connections.spawn(carry(client, server, Arc::clone(&shared)));
+                let redis = redis.lock().unwrap().clone();
+                let server = TcpStream::connect(redis).await.unwrap();
+                let carried = carry(client, server, Arc::clone(&losses));
+                connections.spawn(until_silent(carried, silence.subscribe()));
             }
         });
-        Self { port, losses, _tasks: tasks }
+        Self { port, losses, redis, silence, _tasks: tasks }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -74,10 +84,34 @@ impl Proxy {
         *self.losses.lock().unwrap() = Losses { id, lost, seen: 0 };
     }
 
+    /// From now on nothing comes through the connections that are open, and they stay open.
+    pub(crate) fn fall_silent(&self) {
+        self.silence.send_replace(());
+    }
+
+    /// From now on new connections lead to the Redis at this address.
+    pub(crate) fn lead_to(&self, redis_url: &str) {
+        *self.redis.lock().unwrap() = address(redis_url);
+    }
+
     /// How many commands have concerned the job so far.
     pub(crate) fn seen(&self) -> usize {
         self.losses.lock().unwrap().seen
     }
+}
+
+fn address(redis_url: &str) -> String {
+    redis_url.trim_start_matches("redis://").to_owned()
+}
+
+/// Carries a connection until it ends, or is to be left open and silent.
+async fn until_silent(carried: impl Future<Output = ()>, mut silence: watch::Receiver<()>) {
+    let mut carried = std::pin::pin!(carried);
+    tokio::select! {
+        () = &mut carried => return,
+        _ = silence.changed() => {}
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Requests whose replies are to come, by whether they mention the job.
