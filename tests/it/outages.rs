@@ -104,13 +104,13 @@ async fn a_connection_to_a_former_master_is_replaced() {
 #[tokio::test]
 async fn while_redis_is_full_nothing_is_admitted_and_what_waits_goes_on() {
     let site = Site::new(faultless()).await;
+    let (waiting, mut fields) = job("waiting");
+    let (seconds, _): (u64, u64) = site.queue.command(&["TIME"]).await;
+    fields.not_before = Some(reelq::job::Millis((seconds + 4) * 1000));
+    site.queue.queue.enqueue(&waiting, &fields).await.unwrap();
     let worker = site.worker();
     site.xadd(&body("first")).await;
     site.results_reach(1, SOON).await;
-    let (waiting, mut fields) = job("waiting");
-    let (seconds, _): (u64, u64) = site.queue.command(&["TIME"]).await;
-    fields.not_before = Some(reelq::job::Millis((seconds + 2) * 1000));
-    site.queue.queue.enqueue(&waiting, &fields).await.unwrap();
     // The entry is there at the moment when Redis is full.
     let () = redis::pipe()
         .atomic()
