@@ -22,6 +22,7 @@ mod trim;
 
 use std::collections::BTreeMap;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::{AsyncCommands, Value};
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
@@ -111,13 +112,20 @@ impl Queue {
         &self,
         jobs: &[(Request, EntryFields)],
     ) -> Result<Vec<Admission>, QueueError> {
-        let mut admissions = Vec::with_capacity(jobs.len());
-        for chunk in jobs.chunks(ADMIT_BATCH) {
+        // By index: a closure over borrowed chunks would make the future one that cannot be spawned.
+        let calls = (0..jobs.len()).step_by(ADMIT_BATCH).map(|first| {
             let mut call = admit::begin(&self.keys, self.now_ms, Hands::NONE);
-            for (request, fields) in chunk {
+            for (request, fields) in jobs.iter().skip(first).take(ADMIT_BATCH) {
                 admit::add_job(&mut call, "", request, fields);
             }
-            admissions.extend(admit::read(self.connection.call(&call).await?)?.admissions);
+            call
+        });
+        // While the server admits one batch, the next is put together.
+        let admit = |call| async move { admit::read(self.connection.call(&call).await?) };
+        let mut admitted = stream::iter(calls).map(admit).buffered(2);
+        let mut admissions = Vec::with_capacity(jobs.len());
+        while let Some(batch) = admitted.try_next().await? {
+            admissions.extend(batch.admissions);
         }
         Ok(admissions)
     }

@@ -1,34 +1,18 @@
 //! The bare caller: the same HTTP calls with in-memory timers and no queue. What a queue costs is
 //! measured against it.
 //!
-//! A process of its own (`bench bare ...`), so that its CPU time can be told from all other. It has
+//! The bench runs it as a process of its own, so that its CPU time can be told from all other. It has
 //! the client options, the pool sizes and the numbers of calls in flight of a worker with default
 //! settings, reads each answer as a worker does, and keeps every URL; it checks nothing, retries
 //! nothing and survives nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::{Client, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
-
-use super::site::cpu_of;
-
-/// What it is started with, and what it does.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Options {
-    /// Where the sandbox is.
-    #[arg(long)]
-    pub(crate) api: String,
-    /// How many jobs.
-    #[arg(long)]
-    pub(crate) jobs: usize,
-    /// From an accepted POST to its status check, in milliseconds.
-    #[arg(long)]
-    pub(crate) delay_ms: u64,
-}
 
 /// Calls in flight, and connections kept: `submit.concurrency` and `poll.concurrency`.
 const POSTS: usize = 32;
@@ -51,30 +35,18 @@ struct Status {
     video_url: Option<String>,
 }
 
+/// See the module.
 #[derive(Clone)]
-struct Caller {
+pub(crate) struct Caller {
     api: Arc<str>,
     posts: Client,
     gets: Client,
     bearer: Arc<str>,
 }
 
-/// Makes all calls and prints the time and the CPU time they took, in microseconds.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
-    let bodies: Vec<(String, String)> = (0..options.jobs).map(super::body).collect();
-    let caller = Caller::new(&options.api).await?;
-    let began = Instant::now();
-    let cpu_before = cpu_of(Some(std::process::id()))?;
-    let urls = caller.make(bodies, Duration::from_millis(options.delay_ms)).await?;
-    let took = began.elapsed();
-    anyhow::ensure!(urls.len() == options.jobs, "{} of {} videos", urls.len(), options.jobs);
-    let cpu = cpu_of(Some(std::process::id()))? - cpu_before;
-    println!("{} {}", took.as_micros(), cpu.as_micros());
-    Ok(())
-}
-
 impl Caller {
-    async fn new(api: &str) -> anyhow::Result<Self> {
+    /// A caller that has a token.
+    pub(crate) async fn new(api: &str) -> anyhow::Result<Self> {
         let client = |idle, idle_timeout| {
             let _ = rustls::crypto::ring::default_provider().install_default();
             Client::builder()
@@ -102,7 +74,8 @@ impl Caller {
         Ok(Self { api: api.into(), posts, gets, bearer })
     }
 
-    async fn make(
+    /// Submits each body, asks for its video once after the delay, and returns the URLs by id.
+    pub(crate) async fn make(
         self,
         bodies: Vec<(String, String)>,
         delay: Duration,

@@ -1,6 +1,6 @@
 //! What the queue costs. `make bench` prints a table and writes target/bench.json.
 //!
-//! - `bare`: the bare caller, a process of its own.
+//! - `bare`: the bare caller.
 //! - `measures`: what is measured beside whole lives.
 //! - `scripts`: where Redis's time goes.
 //! - `site`: the processes that are measured, and their CPU time.
@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use serde_json::{Value, json};
 use tokio::process::Command;
+use tokio::runtime::Builder;
 
-use self::site::{DELAY, Sandbox, Store, Worker};
+use self::site::{DELAY, Sandbox, Store, Worker, cpu_of};
 
 #[derive(Parser)]
 struct Arguments {
@@ -44,20 +45,29 @@ struct Arguments {
 #[derive(clap::Subcommand)]
 enum Mode {
     /// Be the bare caller.
-    Bare(bare::Options),
+    Bare(BareOptions),
     /// Measure each script alone.
     Scripts,
     /// Measure whole lives and nothing else.
     Lives,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let mut builder = if let Some(Mode::Bare(_)) = arguments.command {
+        // As a worker's runtime: what the queue costs is not to be the difference of two runtimes.
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
+    builder.enable_all().build()?.block_on(measure(arguments))
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let redis_server = arguments.redis_server.as_deref();
     let lives = async || lives(arguments.jobs, arguments.rounds, redis_server).await;
     match &arguments.command {
-        Some(Mode::Bare(options)) => return bare::run(options).await,
+        Some(Mode::Bare(options)) => return call_barely(options).await,
         Some(Mode::Scripts) => return scripts::run(redis_server).await,
         Some(Mode::Lives) => return lives().await.map(drop),
         None => {}
@@ -77,6 +87,35 @@ async fn main() -> anyhow::Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
     std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
     println!("written to target/bench.json");
+    Ok(())
+}
+
+/// What the bare caller is started with.
+#[derive(clap::Args)]
+struct BareOptions {
+    /// Where the sandbox is.
+    #[arg(long)]
+    api: String,
+    /// How many jobs.
+    #[arg(long)]
+    jobs: usize,
+    /// From an accepted POST to its status check, in milliseconds.
+    #[arg(long)]
+    delay_ms: u64,
+}
+
+/// Is the bare caller: makes all calls and prints the time and the CPU time they took, in
+/// microseconds.
+async fn call_barely(options: &BareOptions) -> anyhow::Result<()> {
+    let bodies: Vec<(String, String)> = (0..options.jobs).map(body).collect();
+    let caller = bare::Caller::new(&options.api).await?;
+    let began = Instant::now();
+    let cpu_before = cpu_of(Some(std::process::id()))?;
+    let urls = caller.make(bodies, Duration::from_millis(options.delay_ms)).await?;
+    let took = began.elapsed();
+    anyhow::ensure!(urls.len() == options.jobs, "{} of {} videos", urls.len(), options.jobs);
+    let cpu = cpu_of(Some(std::process::id()))? - cpu_before;
+    println!("{} {}", took.as_micros(), cpu.as_micros());
     Ok(())
 }
 

@@ -136,7 +136,9 @@ async fn fifty_thousand_polls_due_at_one_moment_drain_without_a_pause() {
     let worker = site.worker();
     let jobs: Vec<_> =
         (0..POLLS).map(|number| super::support::job(&format!("j{number}"))).collect();
-    site.queue.queue.enqueue_many(&jobs).await.unwrap();
+    // A future of the library can be spawned.
+    let queue = site.queue.queue.clone();
+    tokio::spawn(async move { queue.enqueue_many(&jobs).await }).await.unwrap().unwrap();
     until("every job to be accepted", Duration::from_secs(120), async || {
         site.counter("submitted").await == POLLS as u64
     })

@@ -11,10 +11,12 @@
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
+//! - `bare_caller`: that against which the bench measures the queue.
 //! - `snippets`: the Python and Node examples of the README.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod bad_input;
+mod bare_caller;
 mod commands;
 mod containers;
 mod crashes;
