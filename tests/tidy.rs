@@ -142,9 +142,12 @@ fn the_contract_names_states_and_error_codes() {
 
 #[test]
 fn the_contract_names_the_fields_of_a_result() {
-    let script = read("src/queue/lua/lib.lua");
-    let list = between(&script, "local RESULT_FIELDS = {", "}");
-    let mut written: BTreeSet<&str> = list.split('\'').skip(1).step_by(2).collect();
+    let (library, script) = (read("src/queue/lua/lib.lua"), read("src/queue/lua/finish.lua"));
+    let carried = between(&library, "local CARRIED = {", "}");
+    let added = between(&script, "local ADDED = {", "}");
+    let lists = [carried, added].into_iter();
+    let mut written: BTreeSet<_> =
+        lists.flat_map(|list| list.split('\'').skip(1).step_by(2)).collect();
     written.extend(["client-request-id", "status", "ended-at"]);
     let section = Contract::read().section(5);
     let documented = between(&section, "Fields, absent", "\n`status` is");

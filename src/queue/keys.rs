@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 17] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -15,6 +15,7 @@ pub const KEYS: [(&str, &str); 16] = [
     ("unconfirmed", "zset"),
     ("poll", "zset"),
     ("leases", "zset"),
+    ("claimed:admit:", "string"),
     ("claimed:submit:", "string"),
     ("claimed:poll:", "string"),
     ("results", "stream"),

@@ -50,15 +50,17 @@ enum Mode {
     Scripts,
     /// Measure whole lives and nothing else.
     Lives,
+    /// Measure the drain of overdue checks and nothing else.
+    Drain,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let mut builder = if let Some(Mode::Bare(_)) = arguments.command {
-        // As a worker's runtime: what the queue costs is not to be the difference of two runtimes.
-        Builder::new_current_thread()
-    } else {
-        Builder::new_multi_thread()
+    let mut builder = match &arguments.command {
+        Some(Mode::Bare(BareOptions { two_threads: false, .. })) => Builder::new_current_thread(),
+        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives | Mode::Drain) | None => {
+            Builder::new_multi_thread()
+        }
     };
     builder.enable_all().build()?.block_on(measure(arguments))
 }
@@ -70,6 +72,11 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
         Some(Mode::Bare(options)) => return call_barely(options).await,
         Some(Mode::Scripts) => return scripts::run(redis_server).await,
         Some(Mode::Lives) => return lives().await.map(drop),
+        Some(Mode::Drain) => {
+            let drained = measures::drain(redis_server, arguments.drain).await?;
+            println!("drain: {drained}");
+            return Ok(());
+        }
         None => {}
     }
     let mut figures = serde_json::Map::new();
@@ -102,6 +109,9 @@ struct BareOptions {
     /// From an accepted POST to its status check, in milliseconds.
     #[arg(long)]
     delay_ms: u64,
+    /// A runtime of two threads, as tokio would choose here, instead of one, as a worker has.
+    #[arg(long)]
+    two_threads: bool,
 }
 
 /// Is the bare caller: makes all calls and prints the time and the CPU time they took, in
@@ -123,13 +133,21 @@ async fn call_barely(options: &BareOptions) -> anyhow::Result<()> {
 async fn lives(jobs: usize, count: usize, redis_server: Option<&str>) -> anyhow::Result<Value> {
     let mut rounds = Vec::new();
     for _ in 0..count {
-        let bare = bare_round(jobs).await?;
+        let bare = bare_round(jobs, false).await?;
+        let bare_two_threads = bare_round(jobs, true).await?;
         let queue = queue_round(jobs, redis_server).await?;
         println!(
-            "  bare {:6.0}/s at {:5.1} µs; queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
-            bare.rate, bare.caller, queue.rate, queue.caller, queue.redis
+            "  bare {:6.0}/s at {:5.1} µs, on two threads {:6.0}/s at {:5.1} µs; \
+             queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
+            bare.rate,
+            bare.caller,
+            bare_two_threads.rate,
+            bare_two_threads.caller,
+            queue.rate,
+            queue.caller,
+            queue.redis
         );
-        rounds.push(Round { bare, queue });
+        rounds.push(Round { bare, bare_two_threads, queue });
     }
     let median =
         |of: fn(&Round) -> f64| percentile(&mut rounds.iter().map(of).collect::<Vec<_>>(), 50.0);
@@ -140,6 +158,11 @@ async fn lives(jobs: usize, count: usize, redis_server: Option<&str>) -> anyhow:
         "queue_per_s": median(|it| it.queue.rate),
         "ratio_of_rates": median(|it| it.queue.rate / it.bare.rate),
         "bare_cpu_us": median(|it| it.bare.caller),
+        "bare_two_threads_per_s": median(|it| it.bare_two_threads.rate),
+        "bare_two_threads_cpu_us": median(|it| it.bare_two_threads.caller),
+        "ratio_of_rates_to_two_threads": median(|it| it.queue.rate / it.bare_two_threads.rate),
+        "ratio_of_cpu_to_two_threads":
+            median(|it| (it.queue.caller + it.queue.redis) / it.bare_two_threads.caller),
         "worker_cpu_us": median(|it| it.queue.caller),
         "redis_cpu_us": median(|it| it.queue.redis),
         "ratio_of_cpu": median(|it| (it.queue.caller + it.queue.redis) / it.bare.caller),
@@ -148,9 +171,10 @@ async fn lives(jobs: usize, count: usize, redis_server: Option<&str>) -> anyhow:
     }))
 }
 
-/// One round of both.
+/// One round of each.
 struct Round {
     bare: Figures,
+    bare_two_threads: Figures,
     queue: Figures,
 }
 
@@ -190,11 +214,12 @@ fn body(number: usize) -> (String, String) {
     (id, body)
 }
 
-async fn bare_round(jobs: usize) -> anyhow::Result<Figures> {
+async fn bare_round(jobs: usize, two_threads: bool) -> anyhow::Result<Figures> {
     let sandbox = Sandbox::start().await?;
     let child = Command::new(std::env::current_exe()?)
         .args(["bare", "--api", &sandbox.url])
         .args(["--jobs", &jobs.to_string(), "--delay-ms", &DELAY.as_millis().to_string()])
+        .args(two_threads.then_some("--two-threads"))
         .stdout(std::process::Stdio::piped())
         .spawn()?;
     let output = child.wait_with_output().await?;

@@ -142,7 +142,8 @@ pub(crate) async fn memory(redis_server: Option<&str>) -> anyhow::Result<Value> 
 pub(crate) async fn drain(redis_server: Option<&str>, count: usize) -> anyhow::Result<Value> {
     let sandbox = super::site::Sandbox::start().await?;
     let store = Store::start(redis_server).await?;
-    let worker = Worker::start_with(&store, &sandbox.url, &[("REELQ_POLL__FIRST", "10h")]).await?;
+    let later = [("REELQ_POLL__FIRST", "10h"), ("REELQ_POLL__MAX", "10h")];
+    let worker = Worker::start_with(&store, &sandbox.url, &later).await?;
     for first in (0..count).step_by(100_000) {
         let mut batch = Vec::with_capacity(100_000);
         for number in first..count.min(first + 100_000) {
@@ -156,6 +157,7 @@ pub(crate) async fn drain(redis_server: Option<&str>, count: usize) -> anyhow::R
         sleep(Duration::from_millis(100)).await;
     }
     worker.stop().await?;
+    anyhow::ensure!(store.results().await? == 0, "some checks were made before all were due");
     // From the end that is due last, until all of them have been due since the epoch.
     let all_due = "local ids = redis.call('ZRANGE', KEYS[1], -1000, -1, 'WITHSCORES')
         if tonumber(ids[#ids]) == 1 then return 0 end
@@ -170,7 +172,9 @@ pub(crate) async fn drain(redis_server: Option<&str>, count: usize) -> anyhow::R
     let mut began = Instant::now();
     for tenth in 1..=10 {
         store.results_reach(count * tenth / 10).await?;
-        tenths.push((count / 10) as f64 / began.elapsed().as_secs_f64());
+        let per_s = ((count / 10) as f64 / began.elapsed().as_secs_f64()).round();
+        println!("  tenth {tenth}: {per_s}/s, {} results", store.results().await?);
+        tenths.push(per_s);
         began = Instant::now();
     }
     let info: String = store.command(&["INFO", "latencystats"]).await?;
@@ -187,8 +191,8 @@ pub(crate) async fn drain(redis_server: Option<&str>, count: usize) -> anyhow::R
     sandbox.stop().await?;
     Ok(json!({
         "jobs": count,
-        "first_tenth_per_s": tenths[0].round(),
-        "last_tenth_per_s": tenths[9].round(),
+        "first_tenth_per_s": tenths[0],
+        "last_tenth_per_s": tenths[9],
         "scripts_p999_ms": p999.trim().parse::<f64>().unwrap_or(f64::NAN) / 1e3,
         "slowlog_max_ms": slowlog_max_ms,
     }))
