@@ -1,8 +1,7 @@
 //! The whole life of a job in one place: its states, what can happen to it, and what follows.
 //!
 //! [`LIFE`] is the one table; the drawing below is generated from it and the scripts' headers
-//! name its rows (tests compare both). Whoever moves a job runs the row's script. `cancelled` is
-//! part of the record's format and has no way into it yet.
+//! name its rows (tests compare both). Whoever moves a job runs the row's script.
 //!
 //! ```text
 //! stateDiagram-v2
@@ -30,6 +29,23 @@
 //!     polling --> completed: ready (finish)
 //!     polling --> failed: failed (finish)
 //!     polling --> expired: overdue (finish)
+//!     expired --> completed: ready (finish)
+//!     waiting --> cancelled: cancelled (cancel)
+//!     submitting --> cancelled: cancelled (cancel)
+//!     unconfirmed --> cancelled: cancelled (cancel)
+//!     polling --> cancelled: cancelled (cancel)
+//!     waiting --> waiting: hurried (retry)
+//!     unconfirmed --> unconfirmed: hurried (retry)
+//!     polling --> polling: hurried (retry)
+//!     failed --> polling: followed again (retry)
+//!     expired --> polling: followed again (retry)
+//!     cancelled --> polling: followed again (retry)
+//!     failed --> waiting: started over (retry)
+//!     expired --> waiting: started over (retry)
+//!     cancelled --> waiting: started over (retry)
+//!     unconfirmed --> polling: found accepted (resolve)
+//!     unconfirmed --> completed: found ready (resolve)
+//!     unconfirmed --> failed: given up (resolve)
 //! ```
 
 use std::fmt;
@@ -134,6 +150,20 @@ pub enum Event {
     Ready,
     /// The API reported a failure.
     Failed,
+    /// An operator ended it.
+    Cancelled,
+    /// An operator made it due now.
+    Hurried,
+    /// An operator had it followed again after its end.
+    FollowedAgain,
+    /// An operator had it submitted again after its end.
+    StartedOver,
+    /// An operator found out that the API accepted it.
+    FoundAccepted,
+    /// An operator found its video.
+    FoundReady,
+    /// An operator found out that there is none.
+    GivenUp,
 }
 
 impl Event {
@@ -157,6 +187,13 @@ impl Event {
             Self::NotYet => "not yet",
             Self::Ready => "ready",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Hurried => "hurried",
+            Self::FollowedAgain => "followed again",
+            Self::StartedOver => "started over",
+            Self::FoundAccepted => "found accepted",
+            Self::FoundReady => "found ready",
+            Self::GivenUp => "given up",
         }
     }
 }
@@ -238,6 +275,40 @@ pub const LIFE: &[Row] = &[
         "the API reports a failure, or does not know the transaction"),
     row(Some(State::Polling), Event::Overdue, State::Expired, "finish",
         "an answer without a URL, later than poll.deadline or expires-at"),
+    row(Some(State::Expired), Event::Ready, State::Completed, "finish",
+        "a URL is true whoever brings it, and late is better than never"),
+    row(Some(State::Waiting), Event::Cancelled, State::Cancelled, "cancel",
+        "nobody wants it any more"),
+    row(Some(State::Submitting), Event::Cancelled, State::Cancelled, "cancel",
+        "likewise; its POST may be on its way, and billed"),
+    row(Some(State::Unconfirmed), Event::Cancelled, State::Cancelled, "cancel",
+        "likewise; it may be billed"),
+    row(Some(State::Polling), Event::Cancelled, State::Cancelled, "cancel",
+        "likewise; it will be made and billed all the same"),
+    row(Some(State::Waiting), Event::Hurried, State::Waiting, "retry",
+        "due now, whatever it waited for"),
+    row(Some(State::Unconfirmed), Event::Hurried, State::Unconfirmed, "retry",
+        "due now, and to be sent once more even if it was held"),
+    row(Some(State::Polling), Event::Hurried, State::Polling, "retry",
+        "its next check is due now"),
+    row(Some(State::Failed), Event::FollowedAgain, State::Polling, "retry",
+        "the API has it and reported no failure: following it costs nothing"),
+    row(Some(State::Expired), Event::FollowedAgain, State::Polling, "retry",
+        "likewise, with a new deadline"),
+    row(Some(State::Cancelled), Event::FollowedAgain, State::Polling, "retry",
+        "likewise"),
+    row(Some(State::Failed), Event::StartedOver, State::Waiting, "retry",
+        "the API does not have it, or failed; or it is to be bought again"),
+    row(Some(State::Expired), Event::StartedOver, State::Waiting, "retry",
+        "likewise"),
+    row(Some(State::Cancelled), Event::StartedOver, State::Waiting, "retry",
+        "likewise"),
+    row(Some(State::Unconfirmed), Event::FoundAccepted, State::Polling, "resolve",
+        "its whilter-request-id is known"),
+    row(Some(State::Unconfirmed), Event::FoundReady, State::Completed, "resolve",
+        "its URL is known"),
+    row(Some(State::Unconfirmed), Event::GivenUp, State::Failed, "resolve",
+        "it is known that nothing comes of it"),
 ];
 
 impl fmt::Display for Row {
@@ -285,10 +356,17 @@ mod tests {
     }
 
     #[test]
-    fn no_job_leaves_its_end_and_every_live_state_can_be_left() {
+    fn every_live_state_can_be_left_and_an_end_by_an_operator_or_a_late_url_only() {
         for state in State::ALL {
-            let leaves = LIFE.iter().any(|row| row.from == Some(state) && row.to != state);
-            assert_eq!(leaves, !state.is_end(), "{state}");
+            let mut ways = LIFE.iter().filter(|row| row.from == Some(state) && row.to != state);
+            if state.is_end() {
+                let late_url =
+                    |row: &Row| row.from == Some(State::Expired) && row.event == Event::Ready;
+                assert!(ways.all(|row| row.script == "retry" || late_url(row)), "{state}");
+            } else {
+                assert!(ways.next().is_some(), "{state}");
+            }
         }
+        assert!(LIFE.iter().all(|row| row.from != Some(State::Completed)), "a video is final");
     }
 }

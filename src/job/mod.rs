@@ -10,6 +10,7 @@ pub mod lifecycle;
 mod outcome;
 #[cfg(feature = "worker")]
 pub mod policy;
+mod received;
 pub mod request;
 #[cfg(feature = "worker")]
 mod streak;
@@ -18,6 +19,7 @@ pub use error_code::{ErrorCode, Fault};
 pub use ids::{Claim, JobId, Millis, QueueName};
 pub use lifecycle::State;
 pub use outcome::{StatusOutcome, SubmitOutcome};
+pub use received::{is_media_url, is_transaction_id};
 pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
 #[cfg(feature = "worker")]
 pub use streak::Streak;

@@ -25,6 +25,9 @@ pub(crate) enum Name {
     Reclaim,
     Tick,
     Forget,
+    Cancel,
+    Retry,
+    Resolve,
 }
 
 /// A script as the server gets it.
@@ -43,7 +46,7 @@ pub(crate) struct Script {
 const LIBRARY: &str = include_str!("lua/lib.lua");
 
 /// All scripts, in the order of [`Name`].
-pub(crate) static SCRIPTS: LazyLock<[Script; 11]> = LazyLock::new(|| {
+pub(crate) static SCRIPTS: LazyLock<[Script; 14]> = LazyLock::new(|| {
     [
         script("admit", include_str!("lua/admit.lua")),
         script("claim_submit", include_str!("lua/claim_submit.lua")),
@@ -56,6 +59,9 @@ pub(crate) static SCRIPTS: LazyLock<[Script; 11]> = LazyLock::new(|| {
         script("reclaim", include_str!("lua/reclaim.lua")),
         script("tick", include_str!("lua/tick.lua")),
         script("forget", include_str!("lua/forget.lua")),
+        script("cancel", include_str!("lua/cancel.lua")),
+        script("retry", include_str!("lua/retry.lua")),
+        script("resolve", include_str!("lua/resolve.lua")),
     ]
 });
 

@@ -6,14 +6,11 @@
 
 use std::borrow::Cow;
 
-use reqwest::Url;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The longest whilter-request-id that is taken, in bytes.
-const LONGEST_ID: usize = 256;
-/// The longest URL that is taken, in bytes (docs/contract.md, section 7).
-const LONGEST_URL: usize = 4096;
+use crate::job::{is_media_url, is_transaction_id};
+
 const HTML: &str = "an HTML page";
 
 /// An answer to a submit or a status check.
@@ -71,12 +68,7 @@ impl<'a> Said<'a> {
 
     /// The API's id, if it can be put into a path and a record.
     pub(super) fn whilter_request_id(&self) -> Option<Cow<'a, str>> {
-        let fits = |id: &str| {
-            (1..=LONGEST_ID).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_graphic())
-                && !matches!(id, "." | "..")
-        };
-        text(self.whilter_request_id).filter(|id| fits(id))
+        text(self.whilter_request_id).filter(|id| is_transaction_id(id))
     }
 
     /// `video-url`: absent, usable, or an error that says what is wrong with it.
@@ -153,16 +145,13 @@ fn url(raw: Option<&RawValue>) -> Result<Option<String>, ()> {
     if text.is_empty() {
         return Ok(None);
     }
-    if text.len() > LONGEST_URL || text.contains(char::is_control) {
-        return Err(());
-    }
-    let url = Url::parse(text).map_err(|_| ())?;
-    if matches!(url.scheme(), "http" | "https") { Ok(Some(text.to_owned())) } else { Err(()) }
+    if is_media_url(text) { Ok(Some(text.to_owned())) } else { Err(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::request::URL_MAX_BYTES;
 
     fn said(body: &str) -> Said<'_> {
         Said::read(body.as_bytes(), "order-1").unwrap()
@@ -236,8 +225,8 @@ mod tests {
         let prefix = "https://h/";
         let of_length =
             |length: usize| format!("\"{prefix}{}\"", "x".repeat(length - prefix.len()));
-        assert!(url(&of_length(LONGEST_URL)).is_ok());
-        assert_eq!(url(&of_length(LONGEST_URL + 1)), Err(()));
+        assert!(url(&of_length(URL_MAX_BYTES)).is_ok());
+        assert_eq!(url(&of_length(URL_MAX_BYTES + 1)), Err(()));
         for bad in
             ["\"ftp://h/v\"", "\"javascript:alert(1)\"", "\"https://\"", "\"v.mp4\"", "5", "[]"]
         {

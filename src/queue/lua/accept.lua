@@ -10,7 +10,6 @@
 -- Why: an accepted id is true whoever brings it, so no claim is asked for.
 local now = clock(ARGV[1])
 local ITEM, FIRST = 3, 2
-local PLACE = { submitting = 'leases', unconfirmed = 'unconfirmed', waiting = 'submit' }
 
 -- Records the id for a job that had one before, or has ended; says which.
 local function another(record, state, whilter_id)
@@ -31,12 +30,13 @@ for at = FIRST, #ARGV, ITEM do
   local record = P .. 'job:' .. id
   -- checks
   local job = read(record, 'state', 'history', 'accepted-at', 'recoveries')
-  local place, code = PLACE[job[1]], 'polling'
+  local place, code = job[1] ~= 'polling' and PLACE[job[1]], 'polling'
   -- writes
   if place then
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
       'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[2], job[3], now, 'submitted'))
     forgive(record, job[4])
+    if place == 'unconfirmed' then redis.call('HDEL', record, 'resend') end
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[place] = leaving[place] or {}

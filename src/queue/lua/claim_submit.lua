@@ -15,6 +15,7 @@
 -- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none, or paused), how many expired and how many failed here,
 --   then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
+-- Why: `resend` is an operator's word to send it once more, however often it was sent.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
@@ -58,6 +59,7 @@ local function take(id, record, job)
   local claim, posts = int(num(job[2]) + 1), int(num(job[3]) + 1)
   redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts,
     'worker', worker)
+  if job[7] then redis.call('HDEL', record, 'resend') end
   leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
   give(id, job, claim)
@@ -74,16 +76,16 @@ end
 -- What becomes of one due member; says whether it leaves its place.
 local function decide(id, place)
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'posts', 'attempts', 'retries',
-    'unconfirmed', 'accepted-at', 'not-before', 'expires-at')
+  local job = read(record, 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'resend',
+    unpack(DEADLINE))
   if job[1] ~= EXPECTED[place] then
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
     return true
   end
-  local deadline, unanswered = submit_deadline(job[7], job[8], job[9], max_age_ms), num(job[6])
+  local deadline, unanswered = submit_deadline(job, 8, max_age_ms), num(job[6])
   if deadline <= now then
     overdue(id, record, unanswered)
-  elseif place == 'unconfirmed' and unanswered > max_resends then
+  elseif place == 'unconfirmed' and unanswered > max_resends and not job[7] then
     redis.call('HSET', record, 'next-at', int(deadline))
     redis.call('ZADD', P .. place, int(deadline), id)
     return false

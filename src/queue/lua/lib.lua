@@ -50,11 +50,17 @@ local function remember(history, accepted_at, now, event)
   return history
 end
 
--- When a job that is not yet accepted by the API ends by time, in Unix ms.
-local function submit_deadline(accepted_at, not_before, expires_at, max_age_ms)
-  local from = math.max(num(accepted_at), num(not_before))
-  return math.min(from + max_age_ms, tonumber(expires_at) or math.huge)
+-- The fields by which it is judged when a job that is not yet accepted by the API ends by time.
+local DEADLINE = { 'accepted-at', 'not-before', 'retried-at', 'expires-at' }
+
+-- That time in Unix ms; `job` has the fields, DEADLINE begins at `at`.
+local function submit_deadline(job, at, max_age_ms)
+  local from = math.max(num(job[at]), num(job[at + 1]), num(job[at + 2]))
+  return math.min(from + max_age_ms, tonumber(job[at + 3]) or math.huge)
 end
+
+-- Where a live job is; one that is polled may be in `leases` instead.
+local PLACE = { waiting = 'submit', submitting = 'leases', unconfirmed = 'unconfirmed', polling = 'poll' }
 
 -- What a result entry takes over from the record.
 local CARRIED = {
@@ -62,7 +68,8 @@ local CARRIED = {
   'whilter-request-id', 'posts', 'polls', 'submitted-at', 'traceparent', 'meta',
 }
 
--- A record as far as its end needs it: state, claim, history, then CARRIED.
+-- A record as far as its end needs it: state, claim, history, then CARRIED, which begins with
+-- accepted-at and revision.
 local function read_whole(record)
   return read(record, 'state', 'claim', 'history', unpack(CARRIED))
 end
@@ -100,7 +107,7 @@ local function conclude(id, job, status, changes, now, retention)
     table.insert(ended.dead, now_ms)
     table.insert(ended.dead, id)
   end
-  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak')
+  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak', 'resend')
 end
 
 -- Writes what `conclude` has gathered: totals, the list of the dead, bodies that go.
@@ -114,12 +121,13 @@ end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
 -- the grace after `sent_at` is over, or held until its deadline when it is to be held or was sent
--- again `max_resends` times. `job` has the record's fields; `changes` are written as well.
+-- again `max_resends` times. `job` has the record's fields and the deadline; `changes` are
+-- written as well.
 local function to_unconfirmed(id, job, sent_at, event, changes, now, rules)
   local count = num(job.unconfirmed) + 1
   local due = sent_at + rules.grace_ms
   if job.hold or count > rules.max_resends then
-    due = submit_deadline(job.accepted_at, job.not_before, job.expires_at, rules.max_age_ms)
+    due = job.deadline
   end
   local record = P .. 'job:' .. id
   redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', count, 'next-at', int(due),

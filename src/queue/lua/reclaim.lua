@@ -40,15 +40,15 @@ local function recover(id, record, job)
   local changes = { 'claim', claim, 'recoveries', recoveries }
   if job[1] == 'polling' then
     redis.call('HSET', record, 'next-at', now_ms, 'history',
-      remember(job[8], job[5], now, 'lease lost'), unpack(changes))
+      remember(job[5], job[7], now, 'lease lost'), unpack(changes))
     redis.call('ZADD', P .. 'poll', now_ms, id)
   elseif job[1] == 'submitting' and recoveries >= max_recoveries then
     redis.call('HSET', record, 'claim', claim)
     conclude(id, read_whole(record), 'failed', { 'error',
       'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
   elseif job[1] == 'submitting' then
-    to_unconfirmed(id, { unconfirmed = job[4], accepted_at = job[5], not_before = job[6],
-      expires_at = job[7], history = job[8] }, now, 'lease lost', changes, now, rules)
+    to_unconfirmed(id, { unconfirmed = job[4], history = job[5], accepted_at = job[7],
+      deadline = submit_deadline(job, 7, rules.max_age_ms) }, now, 'lease lost', changes, now, rules)
   else
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
   end
@@ -57,9 +57,9 @@ end
 local leaving = {}
 for _, id in ipairs(held) do
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'recoveries', 'unconfirmed', 'accepted-at',
-    'not-before', 'expires-at', 'history', 'worker')
-  if dead == '' or job[9] == dead or not job[9] then
+  local job = read(record, 'state', 'claim', 'recoveries', 'unconfirmed', 'history', 'worker',
+    unpack(DEADLINE))
+  if dead == '' or job[6] == dead or not job[6] then
     recover(id, record, job)
     leaving[#leaving + 1] = id
   end

@@ -19,16 +19,15 @@ for at = FIRST, #ARGV, ITEM do
   local id, claim, event = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local record = P .. 'job:' .. id
   -- checks
-  local job = read(record, 'state', 'claim', 'unconfirmed', 'accepted-at', 'not-before',
-    'expires-at', 'history', 'recoveries')
+  local job = read(record, 'state', 'claim', 'unconfirmed', 'history', 'recoveries', unpack(DEADLINE))
   local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
   -- writes
   if code == 'submitting' then
     code = 'unconfirmed'
-    to_unconfirmed(id, { unconfirmed = job[3], accepted_at = job[4], not_before = job[5],
-      expires_at = job[6], history = job[7], hold = ARGV[at + 3] == '1' },
+    to_unconfirmed(id, { unconfirmed = job[3], history = job[4], accepted_at = job[6],
+      hold = ARGV[at + 3] == '1', deadline = submit_deadline(job, 6, rules.max_age_ms) },
       now - ARGV[at + 4], event, {}, now, rules)
-    forgive(record, job[8])
+    forgive(record, job[5])
     leaving[#leaving + 1] = id
   elseif code ~= 'unconfirmed' and code ~= 'gone' then
     code = 'stale'

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use reelq::job::lifecycle::{Event, LIFE, State};
-use reelq::queue::{Admission, MAX_RECOVERIES, Settled};
+use reelq::queue::{Admission, Finding, MAX_RECOVERIES, Operated, Settled};
 
 pub(crate) const LEASE_MS: u64 = 60_000;
 pub(crate) const MAX_AGE_MS: u64 = 600_000;
@@ -96,6 +96,12 @@ impl Job {
         self.fields.insert(field, value.to_string());
     }
 
+    fn remove(&mut self, fields: &[&'static str]) {
+        for field in fields {
+            self.fields.remove(field);
+        }
+    }
+
     fn raise(&mut self, field: &'static str) {
         self.set(field, self.number(field) + 1);
     }
@@ -118,8 +124,14 @@ impl Job {
     }
 
     fn deadline(&self) -> u64 {
-        let by_age = self.accepted_at.max(self.not_before.unwrap_or(0)) + MAX_AGE_MS;
+        let from = [self.accepted_at, self.not_before.unwrap_or(0), self.number("retried-at")];
+        let by_age = from.into_iter().max().unwrap() + MAX_AGE_MS;
         by_age.min(self.expires_at.unwrap_or(u64::MAX))
+    }
+
+    /// Where it stands, as an operator is told.
+    fn told(&self) -> Operated {
+        Operated::Done { state: self.state, revision: self.number("revision") }
     }
 
     /// Moves along a row of the life-cycle table, which must have it.
@@ -165,9 +177,7 @@ impl Model {
         if let Some(error) = error {
             job.set("error", error);
         }
-        for gone in ["worker", "next-at", "recoveries", "streak"] {
-            job.fields.remove(gone);
-        }
+        job.remove(&["worker", "next-at", "recoveries", "streak", "resend"]);
         let (state, revision) = (job.state, job.fields["revision"].clone());
         self.results.push((id.to_owned(), state.to_string(), revision));
         self.count(state.as_str());
@@ -266,10 +276,12 @@ impl Model {
                 self.end(&id, event, Some(error));
             } else if job.state == State::Unconfirmed
                 && job.number("unconfirmed") > u64::from(MAX_RESENDS)
+                && !job.fields.contains_key("resend")
             {
                 job.wait(Place::Unconfirmed, job.deadline());
             } else {
                 job.go(Event::Claimed);
+                job.fields.remove("resend");
                 job.raise("claim");
                 job.raise("posts");
                 job.lease(worker, now);
@@ -307,6 +319,18 @@ impl Model {
                 job.set("source", "poll");
                 self.end(id, Event::Ready, None);
                 return Settled::Done;
+            }
+            Outcome::Complete if job.state == State::Expired => {
+                job.set("video-url", VIDEO_URL);
+                job.set("source", "poll");
+                job.fields.remove("error");
+                job.raise("revision");
+                self.end(id, Event::Ready, None);
+                return Settled::Done;
+            }
+            Outcome::Complete if job.state.is_end() && job.state != State::Completed => {
+                job.fields.entry("video-url").or_insert_with(|| VIDEO_URL.to_owned());
+                return Settled::Late;
             }
             Outcome::Complete | Outcome::Fail | Outcome::Expire if job.state.is_end() => {
                 let by_this_claim = job.state == State::Completed || fenced;
@@ -376,7 +400,7 @@ impl Model {
             job.go(Event::Accepted);
             job.set("whilter-request-id", transaction);
             job.set("submitted-at", now);
-            job.fields.remove("recoveries");
+            job.remove(&["recoveries", "resend"]);
             job.wait(Place::Poll, first_check);
             self.count("submitted");
             return Settled::Done;
@@ -397,6 +421,104 @@ impl Model {
             None => job.set("whilter-request-id", transaction),
         }
         if job.state == State::Polling { Settled::Done } else { Settled::Late }
+    }
+
+    pub(crate) fn cancel(&mut self, id: &str) -> Operated {
+        let Some(job) = self.jobs.get_mut(id) else { return Operated::Gone };
+        if job.state.is_end() && job.state != State::Cancelled {
+            return Operated::Refused(String::new());
+        }
+        if !job.state.is_end() {
+            if job.state == State::Submitting {
+                job.raise("unconfirmed");
+            }
+            job.set("source", "operator");
+            self.end(id, Event::Cancelled, Some("cancelled-by-operator"));
+        }
+        self.jobs[id].told()
+    }
+
+    pub(crate) fn retry(&mut self, id: &str, resubmit: bool) -> Operated {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(id) else { return Operated::Gone };
+        let refused = Operated::Refused(String::new());
+        let live = !job.state.is_end();
+        let in_the_way = job.state == State::Polling && resubmit;
+        if matches!(job.state, State::Submitting | State::Completed) || in_the_way {
+            return refused;
+        }
+        if live {
+            // What is being checked is as early as can be.
+            if let Some((place, due)) = job.place.filter(|(place, _)| *place != Place::Leases) {
+                job.go(Event::Hurried);
+                if place == Place::Unconfirmed {
+                    job.set("resend", 1);
+                }
+                job.wait(place, due.min(now));
+            }
+            return job.told();
+        }
+        let generation_failed =
+            job.fields.get("error").is_some_and(|error| error == "generation-failed");
+        let transaction = job.fields.get("whilter-request-id").cloned();
+        let follow = transaction.is_some() && !generation_failed && !resubmit;
+        if !follow && job.expires_at.is_some_and(|at| at <= now) {
+            return refused;
+        }
+        if follow {
+            job.go(Event::FollowedAgain);
+        } else {
+            job.go(Event::StartedOver);
+            job.set("attempts", 0);
+            if job.fields.contains_key("unconfirmed") {
+                job.set("unconfirmed", 1);
+            }
+            if let Some(transaction) = transaction {
+                let also = job.fields.get("also-accepted").map(|also| format!("{also} "));
+                job.set("also-accepted", also.unwrap_or_default() + &transaction);
+            }
+            job.remove(&["retries", "whilter-request-id", "submitted-at"]);
+        }
+        job.raise("revision");
+        job.set("polls", 0);
+        job.set("retried-at", now);
+        job.remove(&["error", "ended-at", "source", "video-url"]);
+        job.wait(if follow { Place::Poll } else { Place::Submit }, now);
+        self.count("reopened");
+        self.jobs[id].told()
+    }
+
+    pub(crate) fn resolve(&mut self, id: &str, finding: &Finding) -> Operated {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(id) else { return Operated::Gone };
+        let (field, known) = match finding {
+            Finding::Accepted(transaction) => ("whilter-request-id", transaction),
+            Finding::Ready(url) => ("video-url", url),
+            Finding::GivenUp(_) => ("source", &"operator".to_owned()),
+        };
+        let event = match finding {
+            Finding::Accepted(_) => Event::FoundAccepted,
+            Finding::Ready(_) => Event::FoundReady,
+            Finding::GivenUp(_) => Event::GivenUp,
+        };
+        if job.state != State::Unconfirmed {
+            let row = LIFE.iter().find(|row| row.event == event).unwrap();
+            let again = row.to == job.state && job.fields.get(field) == Some(known);
+            return if again { job.told() } else { Operated::Refused(String::new()) };
+        }
+        job.set(field, known);
+        if event == Event::FoundAccepted {
+            job.go(event);
+            job.set("submitted-at", now);
+            job.remove(&["recoveries", "resend"]);
+            job.wait(Place::Poll, now);
+            self.count("submitted");
+        } else {
+            job.set("source", "operator");
+            let error = (event == Event::GivenUp).then_some("submit-unconfirmed");
+            self.end(id, event, error);
+        }
+        self.jobs[id].told()
     }
 
     /// Takes back leases: those that ran out, or those of one worker. Returns how many.

@@ -4,6 +4,7 @@
 mod admit;
 mod damage;
 mod leases;
+mod operate;
 mod poll;
 mod submit;
 
@@ -183,6 +184,11 @@ fn complete() -> Move {
 fn fail() -> Move {
     let fault = Fault::new(ErrorCode::GenerationFailed, "no face found");
     Move::Finish { end: End::Failed(fault), source: "poll" }
+}
+
+fn expire() -> Move {
+    let fault = Fault::new(ErrorCode::PollDeadline, "no video in 1 s");
+    Move::Finish { end: End::Expired(fault), source: "poll" }
 }
 
 /// Shows a dump without the parts that are beside the point of most tests.

@@ -7,7 +7,7 @@ use reelq::job::Claim;
 use reelq::queue::{PollClaim, Settled};
 
 use super::super::support::id;
-use super::{Scene, check, complete, fail, repoll};
+use super::{Scene, check, complete, expire, fail, repoll};
 
 #[tokio::test]
 async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
@@ -86,6 +86,26 @@ async fn finish_publishes_one_result() {
     scene.refused(1300, "a", 2, fail(), Settled::Late).await;
     scene.refused(1300, "a", 2, repoll(""), Settled::Stale).await;
     scene.refused(1300, "nobody", 2, complete(), Settled::Gone).await;
+}
+
+/// The API took longer than the deadline, and the answer was on its way.
+#[tokio::test]
+async fn finish_completes_an_expired_job_as_its_next_revision() {
+    let scene = Scene::new().await;
+    scene.polling("a").await;
+    scene.claim_polls(1100).await;
+    scene.settle(1200, "a", 2, expire()).await;
+    let dump = scene.settle_twice(1300, "a", 1, complete(), Settled::Done).await;
+    check(
+        &dump,
+        expect![[r#"
+            job:a ttl 100 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001300 | history +0 accepted, +100 submitted, +1200 expired, +1300 completed | polls 1 | posts 1 | revision 2 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
+            results
+              #1 client-request-id a | status expired | ended-at 1800000001200 | error poll-deadline: no video in 1 s | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
+              #2 client-request-id a | status completed | ended-at 1800000001300 | video-url https://cdn/v.mp4 | source poll | revision 2 | accepted-at 1800000000000 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
+        "#]],
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,208 @@
+//! What an operator does to single jobs (`lua/cancel.lua`, `lua/retry.lua`, `lua/resolve.lua`).
+//!
+//! Each job is dealt with in one script call that is safe in every state; the answers say where
+//! the job stands then, or why nothing was done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::Value;
+
+use super::admit::milliseconds;
+use super::claim::{CLAIM_BATCH, Retention, Values};
+use super::error::QueueError;
+use super::scripts::{Call, Name};
+use super::{Queue, connection::command};
+use crate::job::{ErrorCode, Fault, JobId, Millis, State};
+
+/// What became of an operator's word about one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operated {
+    /// It was done, now or by an earlier call.
+    Done {
+        /// Where the job stands now.
+        state: State,
+        /// Its revision.
+        revision: u64,
+    },
+    /// It cannot be done in the job's state; nothing was changed.
+    Refused(String),
+    /// There is no record of the job.
+    Gone,
+}
+
+/// What an operator found out about a job whose POST was never answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The API accepted it under this whilter-request-id.
+    Accepted(String),
+    /// Its video is at this URL.
+    Ready(String),
+    /// There is no video and will be none, in words.
+    GivenUp(String),
+}
+
+/// A job that ended `failed` or `expired`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// Which job.
+    pub id: JobId,
+    /// When it ended.
+    pub ended_at: Millis,
+    /// Its `error` field.
+    pub error: String,
+}
+
+impl Dead {
+    /// The code of its error.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.error.split(':').next().unwrap_or_default()
+    }
+}
+
+impl Queue {
+    /// Ends live jobs and publishes their results; the answers are in the same order. A job that
+    /// was cancelled before counts as done.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn cancel(
+        &self,
+        ids: &[JobId],
+        retention: Retention,
+    ) -> Result<Vec<Operated>, QueueError> {
+        let begin =
+            || Call::new(Name::Cancel, &self.keys, self.now_ms).arg(milliseconds(retention.failed));
+        self.operate(ids, begin).await
+    }
+
+    /// Makes live jobs due now and lets ended ones live again; the answers are in the same order.
+    /// What the API accepted and did not fail is followed again, or, with `resubmit`, bought again.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn retry(&self, ids: &[JobId], resubmit: bool) -> Result<Vec<Operated>, QueueError> {
+        let begin = || Call::new(Name::Retry, &self.keys, self.now_ms).arg(u8::from(resubmit));
+        self.operate(ids, begin).await
+    }
+
+    /// Settles a job whose POST was never answered.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn resolve(
+        &self,
+        id: &JobId,
+        finding: &Finding,
+        retention: Retention,
+    ) -> Result<Operated, QueueError> {
+        let (to, known) = match finding {
+            Finding::Accepted(whilter_request_id) => (State::Polling, whilter_request_id.clone()),
+            Finding::Ready(video_url) => (State::Completed, video_url.clone()),
+            Finding::GivenUp(why) => {
+                (State::Failed, Fault::new(ErrorCode::SubmitUnconfirmed, why).to_field())
+            }
+        };
+        let call = Call::new(Name::Resolve, &self.keys, self.now_ms)
+            .arg(milliseconds(retention.completed))
+            .arg(milliseconds(retention.failed))
+            .arg(id.as_str())
+            .arg(to.as_str())
+            .arg(known);
+        read_one(&mut Values(self.connection.call::<Vec<Value>>(&call).await?.into_iter()))
+    }
+
+    /// The jobs that ended `failed` or `expired`, at most `since` ago, by the time of their end.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn dead(&self, since: Option<Duration>) -> Result<Vec<Dead>, QueueError> {
+        let since = match since {
+            Some(since) => self.server_time().await?.0.saturating_sub(milliseconds(since)),
+            None => 0,
+        };
+        let mut ended = BTreeMap::new();
+        let mut cursor = 0_u64;
+        // A scan misses nobody who is there all the time, whoever else comes or goes.
+        loop {
+            let mut scan = command("ZSCAN");
+            scan.arg(self.keys.dead()).arg(cursor).arg("COUNT").arg(CLAIM_BATCH);
+            let members: Vec<(String, u64)>;
+            (cursor, members) = self.connection.query(&scan).await?;
+            ended.extend(members.into_iter().filter(|(_, ended_at)| *ended_at >= since));
+            if cursor == 0 {
+                break;
+            }
+        }
+        let mut ids: Vec<(u64, JobId)> = ended
+            .into_iter()
+            .filter_map(|(id, ended_at)| Some((ended_at, JobId::new(id).ok()?)))
+            .collect();
+        ids.sort();
+        let mut dead = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(CLAIM_BATCH) {
+            let mut errors = redis::pipe();
+            for (_, id) in batch {
+                errors.hget(self.keys.job(id), "error");
+            }
+            let errors: Vec<Option<String>> = self.connection.pipeline(&errors).await?;
+            dead.extend(batch.iter().zip(errors).map(|((ended_at, id), error)| Dead {
+                id: id.clone(),
+                ended_at: Millis(*ended_at),
+                error: error.unwrap_or_default(),
+            }));
+        }
+        Ok(dead)
+    }
+
+    /// Stops all submits until [`Queue::resume`]; intake and status checks go on.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn pause(&self, reason: &str) -> Result<(), QueueError> {
+        self.connection.query(command("SET").arg(self.keys.named("paused")).arg(reason)).await
+    }
+
+    /// Lets submits go on. Says whether the queue was paused.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn resume(&self) -> Result<bool, QueueError> {
+        let mut resume = redis::pipe();
+        resume.del(self.keys.named("paused")).publish(self.keys.wake(), "submit");
+        let (removed, _heard): (u64, u64) = self.connection.pipeline(&resume).await?;
+        Ok(removed > 0)
+    }
+
+    async fn operate(
+        &self,
+        ids: &[JobId],
+        begin: impl Fn() -> Call,
+    ) -> Result<Vec<Operated>, QueueError> {
+        let mut answers = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(CLAIM_BATCH) {
+            let call = batch.iter().fold(begin(), |call, id| call.arg(id.as_str()));
+            let reply: Vec<Value> = self.connection.call(&call).await?;
+            let mut values = Values(reply.into_iter());
+            for _ in batch {
+                answers.push(read_one(&mut values)?);
+            }
+        }
+        Ok(answers)
+    }
+}
+
+fn read_one(values: &mut Values) -> Result<Operated, QueueError> {
+    let (code, detail): (String, String) = (values.take()?, values.take()?);
+    Ok(match code.as_str() {
+        "gone" => Operated::Gone,
+        "refused" => Operated::Refused(detail),
+        state => {
+            let state = State::ALL.into_iter().find(|it| it.as_str() == state);
+            let state =
+                state.ok_or_else(|| QueueError::Unexpected(format!("the state {code:?}")))?;
+            Operated::Done { state, revision: detail.parse().unwrap_or_default() }
+        }
+    })
+}
