@@ -19,7 +19,7 @@ pub(super) fn run(
     let loaded = loaded?;
     if options.json {
         for setting in &loaded.shown {
-            println!("{}", serde_json::to_string(setting)?);
+            super::print_json(setting)?;
         }
         return Ok(Outcome::Success);
     }
@@ -28,6 +28,6 @@ pub(super) fn run(
     for setting in &loaded.shown {
         table.add_row([&setting.key, &super::printable(&setting.value), &setting.origin]);
     }
-    println!("{table}");
+    super::print_line(table)?;
     Ok(Outcome::Success)
 }

@@ -10,8 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::results::print;
-use super::{Outcome, connect};
+use super::{Outcome, connect, print_json};
 use crate::config::Loaded;
 use crate::job::{EntryFields, JobId, Request, UnknownFields};
 use crate::queue::{ADMIT_BATCH, Admission, JobResult, Queue, QueueError};
@@ -45,7 +44,7 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         for (place, id, answer) in
             enqueue(&queue, chunk, loaded.settings.queue.unknown_fields).await?
         {
-            if !report(place, id.as_ref(), &answer) {
+            if !report(place, id.as_ref(), &answer)? {
                 failed += 1;
             } else if let Some(id) = id {
                 awaited.insert(id);
@@ -113,7 +112,7 @@ async fn enqueue(
 }
 
 /// Prints one line; says whether the job is, or was, accepted.
-fn report(place: Place, id: Option<&JobId>, answer: &Answer) -> bool {
+fn report(place: Place, id: Option<&JobId>, answer: &Answer) -> anyhow::Result<bool> {
     let (status, error) = match answer {
         Ok(Admission::Conflict) => {
             ("conflict".to_owned(), Some("another body was accepted under this id".to_owned()))
@@ -130,8 +129,8 @@ fn report(place: Place, id: Option<&JobId>, answer: &Answer) -> bool {
     if let Some(error) = error {
         line["error"] = error.into();
     }
-    println!("{line}");
-    !failed
+    print_json(&line)?;
+    Ok(!failed)
 }
 
 /// Prints the results of these jobs as they end; says whether all of them completed.
@@ -141,7 +140,7 @@ async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> an
     let mut ended = |result: &JobResult| -> anyhow::Result<()> {
         all_completed &= result.status() == "completed";
         progress.inc(1);
-        progress.suspend(|| print(result))
+        progress.suspend(|| print_json(&result.fields))
     };
     // A duplicate may have ended before; its result is not coming again.
     for id in awaited.clone() {

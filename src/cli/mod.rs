@@ -8,6 +8,7 @@
 mod config;
 mod demo;
 mod enqueue;
+mod operate;
 pub mod private_redis;
 mod results;
 mod sandbox;
@@ -51,6 +52,16 @@ enum Command {
     Stats(stats::Options),
     /// Read the result stream as NDJSON
     Results(results::Options),
+    /// End live jobs at once; what was sent may still be made and billed
+    Cancel(operate::CancelOptions),
+    /// Make live jobs due now, let ended ones live again
+    Retry(operate::RetryOptions),
+    /// Settle a job whose POST was never answered, by what you found out
+    Resolve(operate::ResolveOptions),
+    /// Submit nothing until `resume`; status checks go on
+    Pause(operate::PauseOptions),
+    /// Submit again
+    Resume,
     /// Stand in for the remote API, with fault injection
     Sandbox(Box<sandbox::Options>),
     /// Show the whole thing at work: a private Redis, the sandbox, three workers, one of them killed
@@ -65,10 +76,14 @@ enum Outcome {
     Success,
     /// Some item failed; each has been named.
     SomeFailed,
+    /// It was asked for in a way that is not done; that has been said.
+    WrongUsage,
 }
 
 /// Exit code: some item failed.
 const SOME_FAILED: u8 = 1;
+/// Exit code: wrong usage, as clap has it.
+const WRONG_USAGE: u8 = 2;
 /// Exit code: Redis or the API is not available.
 const UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong.
@@ -92,6 +107,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match ended {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(SOME_FAILED),
+        Ok(Outcome::WrongUsage) => ExitCode::from(WRONG_USAGE),
         Err(error) => {
             eprintln!("reelq: {error:#}");
             ExitCode::from(exit_code(&error))
@@ -118,6 +134,11 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status(options) => status::run(&load()?, options).await,
         Command::Stats(options) => stats::run(&load()?, options).await,
         Command::Results(options) => results::run(&load()?, options).await,
+        Command::Cancel(options) => operate::cancel(&load()?, options).await,
+        Command::Retry(options) => operate::retry(&load()?, options).await,
+        Command::Resolve(options) => operate::resolve(&load()?, options).await,
+        Command::Pause(options) => operate::pause(&load()?, options).await,
+        Command::Resume => operate::resume(&load()?).await,
         Command::Sandbox(options) => sandbox::run(*options, arguments.verbose).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Config(options) => config::run(load(), options),
@@ -147,6 +168,19 @@ async fn connect(loaded: &Loaded) -> anyhow::Result<Queue> {
         .with_context(|| format!("redis.url {}", redis.shown))
 }
 
+/// One NDJSON line.
+fn print_json(line: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_line(serde_json::to_string(line)?)
+}
+
+/// A line, or a table. A closed pipe is an error, so that nothing unread counts as printed.
+fn print_line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
 /// A text from Redis as a terminal may see it.
 fn printable(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
@@ -162,7 +196,7 @@ mod tests {
         let table = contract.split("| exit code |").nth(1).unwrap().split("\n\n").next().unwrap();
         let codes: Vec<u8> =
             table.lines().filter_map(|row| row.split('|').nth(1)?.trim().parse().ok()).collect();
-        // 0 and 2 are the system's and clap's.
-        assert_eq!(codes, [0, SOME_FAILED, 2, UNAVAILABLE, BAD_CONFIGURATION]);
+        // 0 is the system's.
+        assert_eq!(codes, [0, SOME_FAILED, WRONG_USAGE, UNAVAILABLE, BAD_CONFIGURATION]);
     }
 }

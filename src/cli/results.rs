@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Outcome, connect};
+use super::{Outcome, connect, print_json};
 use crate::config::Loaded;
-use crate::queue::{JobResult, QueueError, ResultReader};
+use crate::queue::{QueueError, ResultReader};
 
 /// Entries of one read.
 const PAGE: usize = 100;
@@ -53,7 +53,7 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         }
         left -= results.len();
         for result in &results {
-            print(result)?;
+            print_json(&result.fields)?;
         }
         if let Some(group) = &options.group {
             let ids: Vec<String> = results.into_iter().map(|result| result.entry_id).collect();
@@ -61,13 +61,4 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         }
     }
     Ok(Outcome::Success)
-}
-
-/// One NDJSON line; a closed pipe is an error, so that nothing unread is acknowledged.
-pub(super) fn print(result: &JobResult) -> anyhow::Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &result.fields)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
 }

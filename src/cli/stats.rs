@@ -26,9 +26,9 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
     loop {
         let stats = queue.stats().await?;
         if options.json {
-            println!("{}", serde_json::to_string(&stats)?);
+            super::print_json(&stats)?;
         } else {
-            println!("{}", table(&stats));
+            super::print_line(table(&stats))?;
         }
         if !options.watch {
             return Ok(Outcome::Success);

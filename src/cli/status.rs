@@ -30,7 +30,7 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
                 .chain(record.fields())
                 .map(|(name, value)| (name.to_owned(), value.into()))
                 .collect();
-        println!("{}", serde_json::Value::Object(object));
+        super::print_json(&object)?;
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -38,7 +38,7 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
         for (name, value) in record.fields() {
             table.add_row([name, &super::printable(value)]);
         }
-        println!("{table}");
+        super::print_line(table)?;
     }
     Ok(Outcome::Success)
 }

@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use crate::job::{QueueName, UnknownFields};
 
 pub use load::{Loaded, Source};
+pub(crate) use reader::duration;
 pub use reader::{ConfigErrors, Shown};
 
 /// Every setting, checked.

@@ -239,7 +239,7 @@ fn variable(key: &str) -> String {
 }
 
 /// A duration with its unit, as in `250ms`, `30s`, `1h`, `14d`; a day has 24 hours.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let refuse = || "must be a duration like 250ms, 30s, 1h or 14d".to_owned();
     let span: Span = text.parse().map_err(|_| refuse())?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;

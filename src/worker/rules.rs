@@ -20,7 +20,7 @@ pub(super) fn submit_rules(settings: &Settings) -> SubmitRules {
 }
 
 /// How long records are kept.
-pub(super) fn retention(settings: &Settings) -> Retention {
+pub(crate) fn retention(settings: &Settings) -> Retention {
     Retention {
         completed: settings.queue.completed_retention,
         failed: settings.queue.failed_retention,

@@ -11,6 +11,7 @@
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
+//! - `operator`: cancel, retry, resolve and pause beside a worker.
 //! - `bare_caller`: that against which the bench measures the queue.
 //! - `snippets`: the Python and Node examples of the README.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
@@ -24,6 +25,7 @@ mod keeping;
 mod lives;
 mod lost_replies;
 mod model;
+mod operator;
 mod outages;
 mod scripts;
 mod snippets;

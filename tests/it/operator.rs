@@ -1,0 +1,128 @@
+//! An operator at the command line, beside a worker: pause, cancel, retry, resolve.
+
+use std::time::Duration;
+
+use reelq::sandbox;
+use serde_json::{Value, json};
+
+use super::support::processes::{Site, body, faultless, until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// What a command prints, line by line, and its exit code.
+async fn told(site: &Site, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let output = site.run(arguments).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (lines, output.status.code())
+}
+
+async fn state(site: &Site, id: &str) -> Option<String> {
+    site.queue.command(&["HGET", &format!("reelq:{{video}}:job:{id}"), "state"]).await
+}
+
+#[tokio::test]
+async fn what_is_cancelled_in_a_pause_is_never_sent_unless_it_is_retried() {
+    let site = Site::new(faultless()).await;
+    let worker = site.worker();
+    assert_eq!(site.run(&["pause", "quota is spent"]).await.status.code(), Some(0));
+    for id in ["a", "b", "c"] {
+        site.xadd(&body(id)).await;
+    }
+    until("admission", SOON, async || site.counter("accepted").await == 3).await;
+    let (lines, code) = told(&site, &["cancel", "a", "b", "nobody"]).await;
+    assert_eq!(code, Some(1));
+    let cancelled =
+        |id: &str| json!({ "client-request-id": id, "state": "cancelled", "revision": 1 });
+    assert_eq!(lines[..2], [cancelled("a"), cancelled("b")]);
+    assert_eq!(lines[2]["error"], "there is no such job");
+    let (lines, code) = told(&site, &["retry", "b"]).await;
+    assert_eq!(code, Some(0));
+    let again = json!({ "client-request-id": "b", "state": "waiting", "revision": 2 });
+    assert_eq!(lines, [again]);
+    assert_eq!(site.sandbox.stats().posts, 0, "nothing is submitted in a pause");
+    assert_eq!(site.run(&["resume"]).await.status.code(), Some(0));
+    site.results_reach(4, SOON).await;
+    let ends = site.ends().await;
+    let end = |id: &str, status: &str| (id.to_owned(), status.to_owned());
+    assert_eq!(ends[..2], [end("a", "cancelled"), end("b", "cancelled")]);
+    assert!(ends.contains(&end("b", "completed")) && ends.contains(&end("c", "completed")));
+    assert_eq!(site.sandbox.stats().posts, 2);
+    let (lines, code) = told(&site, &["retry", "b"]).await;
+    assert_eq!((lines[0]["error"].as_str(), code), (Some("it has its video"), Some(1)));
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn an_unconfirmed_job_is_settled_by_hand() {
+    let never_answers = sandbox::Options { drop_rate: 1.0, ..faultless() };
+    let site = Site::new(never_answers).await.with("REELQ_SUBMIT__ON_UNCONFIRMED", "hold");
+    let worker = site.worker();
+    for id in ["a", "b", "c", "d"] {
+        site.xadd(&body(id)).await;
+        until("a lost answer", SOON, async || {
+            state(&site, id).await.as_deref() == Some("unconfirmed")
+        })
+        .await;
+    }
+    let url = "https://cdn.example/b.mp4";
+    for (arguments, state) in [
+        (["resolve", "a", "--fail", "support says no"], "failed"),
+        (["resolve", "b", "--url", url], "completed"),
+        (["resolve", "c", "--transaction", "w-unknown"], "polling"),
+    ] {
+        let (lines, code) = told(&site, &arguments).await;
+        assert_eq!((lines[0]["state"].as_str(), code), (Some(state), Some(0)), "{lines:?}");
+    }
+    let (lines, code) = told(&site, &["resolve", "b", "--fail", "no"]).await;
+    let why = "it is not unconfirmed but completed";
+    assert_eq!((lines[0]["error"].as_str(), code), (Some(why), Some(1)));
+    for wrong in [
+        &["resolve", "d"][..],
+        &["resolve", "d", "--url", "ftp://x"],
+        &["resolve", "d", "--transaction", "a b"],
+        &["resolve", "d", "--fail", "x", "--url", url],
+    ] {
+        assert_eq!(site.run(wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+    let posts = || site.sandbox.stats().posts;
+    let before = posts();
+    assert_eq!(told(&site, &["retry", "d"]).await.1, Some(0));
+    until("one more POST", SOON, async || posts() == before + 1).await;
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+#[tokio::test]
+async fn many_dead_jobs_are_retried_only_when_that_is_meant() {
+    const JOBS: usize = 101;
+    let all_fail = sandbox::Options { fail_rate: 1.0, ..faultless() };
+    let site = Site::new(all_fail).await;
+    let worker = site.worker();
+    let jobs: Vec<String> = (0..JOBS).map(|number| body(&format!("job-{number}"))).collect();
+    let enqueued = site.run_with_input(&["enqueue"], jobs.join("\n").as_bytes()).await;
+    assert_eq!(enqueued.status.code(), Some(0));
+    site.results_reach(JOBS, SOON).await;
+    assert_eq!(worker.stop().await, Some(0));
+    let before = site.queue.dump().await;
+    let (lines, code) = told(&site, &["retry", "--dead", "--dry-run"]).await;
+    assert_eq!((lines.len(), code), (JOBS, Some(0)));
+    assert!(lines[0]["error"].as_str().unwrap().starts_with("generation-failed: "), "{lines:?}");
+    for (arguments, expected) in [
+        (&["retry", "--dead"][..], 2),
+        (&["retry", "--dead", "--error", "no-such-code"], 2),
+        (&["retry", "--dead", "job-1"], 2),
+        (&["retry"], 2),
+        (&["retry", "--dead", "--error", "poll-deadline"], 0),
+        (&["retry", "--dead", "--since", "1ms"], 0),
+    ] {
+        let (lines, code) = told(&site, arguments).await;
+        assert_eq!((lines.len(), code), (0, Some(expected)), "{arguments:?}");
+    }
+    assert_eq!(site.queue.dump().await, before, "nothing was changed so far");
+    let filters = ["retry", "--dead", "--error", "generation-failed", "--since", "1h"];
+    let (lines, _) = told(&site, &[&filters[..], &["--limit", "5"]].concat()).await;
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[0]["state"], "waiting", "the API made nothing of it: it starts over");
+    assert_eq!(told(&site, &["retry", "--dead", "--yes"]).await.0.len(), JOBS - 5);
+    assert_eq!(site.counter("reopened").await, JOBS as u64);
+}
