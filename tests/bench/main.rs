@@ -244,15 +244,7 @@ async fn queue_round(jobs: usize, redis_server: Option<&str>) -> anyhow::Result<
     let worker = Worker::start(&store, &sandbox.url).await?;
     let (redis_before, worker_before) = (store.cpu()?, worker.cpu()?);
     let began = Instant::now();
-    let mut next = 0;
-    while next < jobs {
-        let mut pipeline = redis::pipe();
-        for number in next..jobs.min(next + 64) {
-            pipeline.cmd("XADD").arg(&["reelq:{video}:jobs", "*", "job", &body(number).1]).ignore();
-        }
-        next = jobs.min(next + 64);
-        let () = pipeline.query_async(&mut store.raw.clone()).await?;
-    }
+    store.xadd_many(jobs).await?;
     store.results_reach(jobs).await?;
     let took = began.elapsed();
     // Among the other commands are the producer's XADDs.

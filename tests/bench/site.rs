@@ -75,6 +75,19 @@ impl Store {
         self.command(&["XADD", "reelq:{video}:jobs", "*", "job", body]).await
     }
 
+    /// Puts so many requests on the inbox stream, 64 in a round trip.
+    pub(crate) async fn xadd_many(&self, jobs: usize) -> anyhow::Result<()> {
+        for first in (0..jobs).step_by(64) {
+            let mut pipeline = redis::pipe();
+            for number in first..jobs.min(first + 64) {
+                let words = ["reelq:{video}:jobs", "*", "job", &super::body(number).1];
+                pipeline.cmd("XADD").arg(&words).ignore();
+            }
+            let () = pipeline.query_async(&mut self.raw.clone()).await?;
+        }
+        Ok(())
+    }
+
     /// One of the queue's totals.
     pub(crate) async fn counter(&self, name: &str) -> anyhow::Result<usize> {
         let total: Option<usize> = self.command(&["HGET", "reelq:{video}:counters", name]).await?;
