@@ -69,6 +69,13 @@ fn table(stats: &Stats) -> Table {
     for (name, count, remark) in rows {
         table.add_row([super::printable(name), count.to_string(), remark]);
     }
+    for (stage, closed) in &stats.stages {
+        let words = match closed.next_probe {
+            Some(at) => format!("{}, tried again at {at}: {}", closed.state, closed.reason),
+            None => closed.state.clone(),
+        };
+        table.add_row([format!("stage {stage}"), String::new(), super::printable(&words)]);
+    }
     if let Some(reason) = &stats.paused {
         table.add_row(["paused".to_owned(), String::new(), super::printable(reason)]);
     }

@@ -16,9 +16,6 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     let api = loaded.api()?;
     let file = loaded.file.as_ref().map_or("none".to_owned(), |it| it.display().to_string());
     tracing::info!(config.file = file, "configuration");
-    if settings.submit.rate.is_some() || settings.poll.rate.is_some() {
-        tracing::warn!("submit.rate and poll.rate are reserved: this version does not limit calls");
-    }
     let queue = connect(&loaded).await?;
     warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
     let worker = Worker::start(settings, api, queue.clone()).await?;

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::queue::{Queue, Stats};
+use crate::queue::{Queue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Health;
 
@@ -78,14 +78,15 @@ async fn healthz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", ")))
 }
 
-async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, &'static str) {
+async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
     let health = &shown.operations.health;
-    match (health.is_ready(), health.redis_is_there(), health.is_paused()) {
-        (true, _, false) => (StatusCode::OK, "ready\n"),
-        (true, _, true) => (StatusCode::OK, "ready; submit: paused\n"),
-        (false, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        (false, false, _) => (StatusCode::SERVICE_UNAVAILABLE, "Redis does not answer\n"),
+    if health.is_ready() {
+        let mut body = vec!["ready".to_owned()];
+        body.extend(health.hindrances());
+        return (StatusCode::OK, body.join("; ") + "\n");
     }
+    let why = if health.redis_is_there() { "stopping\n" } else { "Redis does not answer\n" };
+    (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
 }
 
 async fn render(State(shown): State<Arc<Shown>>) -> String {
@@ -122,6 +123,14 @@ fn set_gauges(stats: &Stats) {
     for (stage, late_ms) in oldest {
         let age = Duration::from_millis(late_ms);
         gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
+    }
+    for (stage, closed) in &stats.stages {
+        // A reason is words of the API: its state is label enough.
+        for state in StageState::CLOSED {
+            let is_so = u8::from(closed.state == state.as_str());
+            gauge!("reelq_stage_halted", "stage" => stage.clone(), "reason" => state.as_str())
+                .set(is_so);
+        }
     }
     for (group, age_ms) in &stats.result_groups_ms {
         let age = Duration::from_millis(*age_ms);

@@ -14,6 +14,7 @@
 //!     submitting --> polling: accepted (accept)
 //!     submitting --> waiting: retry later (requeue)
 //!     submitting --> waiting: handed back (requeue)
+//!     submitting --> failed: refused alone (requeue)
 //!     submitting --> unconfirmed: no answer (unconfirm)
 //!     submitting --> failed: rejected (finish)
 //!     submitting --> unconfirmed: lease lost (reclaim)
@@ -136,6 +137,8 @@ pub enum Event {
     RetryLater,
     /// A stopping worker gave it back.
     HandedBack,
+    /// The API refused it again and again, and accepted others meanwhile.
+    RefusedAlone,
     /// A POST was sent and not answered.
     NoAnswer,
     /// The API refused the request for good.
@@ -180,6 +183,7 @@ impl Event {
             Self::Accepted => "accepted",
             Self::RetryLater => "retry later",
             Self::HandedBack => "handed back",
+            Self::RefusedAlone => "refused alone",
             Self::NoAnswer => "no answer",
             Self::Rejected => "rejected",
             Self::LeaseLost => "lease lost",
@@ -245,6 +249,8 @@ pub const LIFE: &[Row] = &[
         "surely not accepted; it is sent again after a backoff"),
     row(Some(State::Submitting), Event::HandedBack, State::Waiting, "requeue",
         "the worker stops before it sent anything"),
+    row(Some(State::Submitting), Event::RefusedAlone, State::Failed, "requeue",
+        "refused three times, and others were accepted since the first: the fault is its own"),
     row(Some(State::Submitting), Event::NoAnswer, State::Unconfirmed, "unconfirm",
         "the POST was sent and its answer never came; it may be billed"),
     row(Some(State::Submitting), Event::Rejected, State::Failed, "finish",

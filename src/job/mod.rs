@@ -18,7 +18,7 @@ mod streak;
 pub use error_code::{ErrorCode, Fault};
 pub use ids::{Claim, JobId, Millis, QueueName};
 pub use lifecycle::State;
-pub use outcome::{StatusOutcome, SubmitOutcome};
+pub use outcome::{Refusal, Sign, StatusOutcome, SubmitOutcome};
 pub use received::{is_media_url, is_transaction_id};
 pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
 #[cfg(feature = "worker")]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Fault;
+use super::{ErrorCode, Fault};
 
 /// What a submit (`POST`) came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +20,16 @@ pub enum SubmitOutcome {
         detail: String,
         /// Whether it counts toward `submit.max_attempts`.
         spends_attempt: bool,
-        /// The wait that the API asked for.
+        /// The wait that the API asked for; zero when it wants to be called less (429) and does
+        /// not say when.
         retry_after: Option<Duration>,
     },
-    /// The API refuses the call (402, 403, 404, 405, a redirect, 401 with a fresh token): the
-    /// job's fault or ours.
+    /// The API refuses the call: the job's fault or ours.
     Refused {
         /// What happened, in words.
         detail: String,
+        /// Who was refused.
+        refusal: Refusal,
     },
     /// The API will never accept this request.
     Rejected(Fault),
@@ -46,16 +48,65 @@ pub enum SubmitOutcome {
         /// How long ago the request began to be sent.
         sent_ago: Duration,
     },
+    /// The API answered something that is not understood: it may be billed.
+    NotUnderstood {
+        /// What happened, in words.
+        detail: String,
+        /// How long ago the request began to be sent.
+        sent_ago: Duration,
+    },
+}
+
+/// Who was refused when the API refused a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// We, by the token call: all calls will be.
+    Credentials,
+    /// A fresh token (401 twice).
+    Token,
+    /// This call (402, 403, 404, 405, a redirect).
+    Call,
+}
+
+/// What an outcome tells of the API as a whole (docs/contract.md, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It works, and lets us in.
+    Alive,
+    /// It refuses.
+    Refused(Refusal),
+    /// It does not work: 5xx, 408, no connection, no answer in time.
+    Fault,
+    /// It wants to be called less, and not before this time is over.
+    Limited(Duration),
+    /// It answers, but not as it is documented.
+    Strange,
+    /// Nothing: no call was made.
+    Nothing,
 }
 
 impl SubmitOutcome {
+    /// What it tells of the API.
+    #[must_use]
+    pub fn sign(&self) -> Sign {
+        match self {
+            Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => Sign::Nothing,
+            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => Sign::Alive,
+            Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
+            Self::RetryLater { retry_after: None, .. } | Self::Unknown { .. } => Sign::Fault,
+            Self::Refused { refusal, .. } => Sign::Refused(*refusal),
+            Self::NotUnderstood { .. } => Sign::Strange,
+        }
+    }
+
     /// What went wrong with the call, in words; `None`: the API accepted or judged the request.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
-            | Self::Refused { detail }
-            | Self::Unknown { detail, .. } => Some(detail),
+            | Self::Refused { detail, .. }
+            | Self::Unknown { detail, .. }
+            | Self::NotUnderstood { detail, .. } => Some(detail),
             Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => None,
         }
     }
@@ -77,13 +128,20 @@ pub enum StatusOutcome {
     RetryLater {
         /// What happened, in words.
         detail: String,
-        /// The wait that the API asked for.
+        /// The wait that the API asked for, as for a submit.
         retry_after: Option<Duration>,
     },
-    /// The API refuses the call (401 with a fresh token, 402, 403, 405, a redirect).
+    /// An answer that is not understood: check again, backed off.
+    NotUnderstood {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// The API refuses the call.
     Refused {
         /// What happened, in words.
         detail: String,
+        /// Who was refused.
+        refusal: Refusal,
     },
     /// The API does not know the transaction (404, 410).
     NotFound {
@@ -100,12 +158,29 @@ pub enum StatusOutcome {
 }
 
 impl StatusOutcome {
+    /// What it tells of the API. That it does not know a transaction may be the job's fault or
+    /// ours, as a refusal.
+    #[must_use]
+    pub fn sign(&self) -> Sign {
+        match self {
+            Self::Ready { .. } | Self::NotYet | Self::BadRequest { .. } | Self::Failed(_) => {
+                Sign::Alive
+            }
+            Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
+            Self::RetryLater { retry_after: None, .. } => Sign::Fault,
+            Self::NotUnderstood { .. } => Sign::Strange,
+            Self::Refused { refusal, .. } => Sign::Refused(*refusal),
+            Self::NotFound { .. } => Sign::Refused(Refusal::Call),
+        }
+    }
+
     /// What went wrong with the call, in words; `None`: the API said how the video stands.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
-            | Self::Refused { detail }
+            | Self::NotUnderstood { detail }
+            | Self::Refused { detail, .. }
             | Self::NotFound { detail }
             | Self::BadRequest { detail } => Some(detail),
             Self::Ready { .. } | Self::NotYet | Self::Failed(_) => None,

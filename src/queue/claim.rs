@@ -11,6 +11,7 @@ use super::admit::milliseconds;
 use super::error::QueueError;
 use super::keys::Keys;
 use super::scripts::{Call, Name};
+use super::stage::StageState;
 use crate::job::{Claim, JobId, Millis};
 
 /// The most jobs that one call moves: a claim of 100 takes the server about 1 ms.
@@ -48,6 +49,8 @@ pub struct Claimant<'a> {
     /// The claim's number among this worker's claims of the stage, rising. A claim whose reply
     /// was lost is repeated under the same number, and gives the same jobs.
     pub number: u64,
+    /// How many calls a second the whole fleet may begin in this stage; `None`: any.
+    pub rate: Option<f64>,
 }
 
 /// What a claim brought.
@@ -55,8 +58,12 @@ pub struct Claimant<'a> {
 pub struct Claimed<J> {
     /// The jobs that are now in the caller's hands.
     pub jobs: Vec<J>,
-    /// How long until the next job is due; `None`: none is known.
+    /// How long until the next job may be claimed; `None`: none is known.
     pub next_in: Option<Duration>,
+    /// Whether the stage is closed, for the whole fleet.
+    pub state: StageState,
+    /// Whether this job is to find out how the API is, while the stage is halted or broken.
+    pub is_probe: bool,
 }
 
 /// Jobs whose time was over when they were to be claimed. They have ended.
@@ -118,11 +125,12 @@ pub(crate) fn submit_call(
         .arg(milliseconds(rules.max_age))
         .arg(rules.max_resends)
         .arg(milliseconds(retention.failed))
+        .arg(rate(claimant))
 }
 
 /// Builds a claim of jobs to be checked.
 pub(crate) fn poll_call(keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -> Call {
-    begin(Name::ClaimPoll, keys, now_ms, claimant)
+    begin(Name::ClaimPoll, keys, now_ms, claimant).arg(rate(claimant))
 }
 
 /// What both claims begin with.
@@ -134,6 +142,10 @@ fn begin(name: Name, keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -
         .arg(claimant.number)
 }
 
+fn rate(claimant: Claimant<'_>) -> String {
+    claimant.rate.map_or_else(String::new, |rate| rate.to_string())
+}
+
 /// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.
 pub(crate) fn read_submit(
     reply: Vec<Value>,
@@ -141,6 +153,7 @@ pub(crate) fn read_submit(
     let mut values = Values(reply.into_iter());
     let now = Millis(values.take()?);
     let next: Option<u64> = values.take_if_given()?;
+    let (state, is_probe) = values.take_gate()?;
     let overdue = Overdue { expired: values.take()?, failed: values.take()? };
     let mut jobs = Vec::with_capacity(values.0.len() / 6);
     while values.0.len() > 0 {
@@ -153,7 +166,10 @@ pub(crate) fn read_submit(
             body: values.take()?,
         });
     }
-    Ok((Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) }, overdue))
+    Ok((
+        Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))), state, is_probe },
+        overdue,
+    ))
 }
 
 /// Reads the reply of [`poll_call`].
@@ -161,6 +177,7 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
     let mut values = Values(reply.into_iter());
     let now = Millis(values.take()?);
     let next: Option<u64> = values.take_if_given()?;
+    let (state, is_probe) = values.take_gate()?;
     let mut jobs = Vec::with_capacity(values.0.len() / 8);
     while values.0.len() > 0 {
         jobs.push(PollClaim {
@@ -174,7 +191,7 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
             streak: values.take_if_given()?,
         });
     }
-    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))) })
+    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))), state, is_probe })
 }
 
 fn between(earlier: Millis, later: Millis) -> Duration {
@@ -203,6 +220,12 @@ impl Values {
     /// A count; one that somebody has written by hand may be larger than any real one.
     fn take_count(&mut self) -> Result<u32, QueueError> {
         Ok(u32::try_from(self.take::<u64>()?).unwrap_or(u32::MAX))
+    }
+
+    /// The state of a claim's stage, and whether the claim is a probe.
+    fn take_gate(&mut self) -> Result<(StageState, bool), QueueError> {
+        let state = StageState::parse(&self.take::<String>()?);
+        Ok((state, self.take::<u8>()? == 1))
     }
 
     fn take_id(&mut self) -> Result<JobId, QueueError> {

@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 17] = [
+pub const KEYS: [(&str, &str); 22] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -24,6 +24,11 @@ pub const KEYS: [(&str, &str); 17] = [
     ("counters", "hash"),
     ("workers", "zset"),
     ("paused", "string"),
+    ("stage:submit", "hash"),
+    ("stage:poll", "hash"),
+    ("rate:submit", "string"),
+    ("rate:poll", "string"),
+    ("halt-ended:submit", "string"),
     ("wake", "channel"),
 ];
 

@@ -17,6 +17,7 @@ mod record;
 mod results;
 mod scripts;
 mod settle;
+mod stage;
 mod stats;
 mod sweep;
 mod trim;
@@ -38,7 +39,8 @@ pub use operate::{Dead, Finding, Operated};
 pub use record::Record;
 pub use results::{JobResult, ResultReader};
 pub use settle::{End, Move, Settled, Settlement};
-pub use stats::Stats;
+pub use stage::{News, Report, StageState, StageView};
+pub use stats::{ClosedStage, Stats};
 pub use sweep::{Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, Tick};
 pub use trim::TrimAges;
 

@@ -28,6 +28,7 @@ pub(crate) enum Name {
     Cancel,
     Retry,
     Resolve,
+    Stage,
 }
 
 /// A script as the server gets it.
@@ -46,7 +47,7 @@ pub(crate) struct Script {
 const LIBRARY: &str = include_str!("lua/lib.lua");
 
 /// All scripts, in the order of [`Name`].
-pub(crate) static SCRIPTS: LazyLock<[Script; 14]> = LazyLock::new(|| {
+pub(crate) static SCRIPTS: LazyLock<[Script; 15]> = LazyLock::new(|| {
     [
         script("admit", include_str!("lua/admit.lua")),
         script("claim_submit", include_str!("lua/claim_submit.lua")),
@@ -62,6 +63,7 @@ pub(crate) static SCRIPTS: LazyLock<[Script; 14]> = LazyLock::new(|| {
         script("cancel", include_str!("lua/cancel.lua")),
         script("retry", include_str!("lua/retry.lua")),
         script("resolve", include_str!("lua/resolve.lua")),
+        script("stage", include_str!("lua/stage.lua")),
     ]
 });
 

@@ -48,6 +48,9 @@ pub enum Move {
         spends_attempt: bool,
         /// What the history says of it.
         event: String,
+        /// The error by which it ends when the API refused it again and again and accepted
+        /// others meanwhile; `None`: it was not refused.
+        refusal: Option<Fault>,
     },
     /// Its POST was sent and never answered.
     Unconfirm {
@@ -92,6 +95,8 @@ pub enum Settled {
     Done,
     /// The API had accepted the job before under another id: two videos may be billed.
     AlsoAccepted,
+    /// It ended: the API refused it again and again, and accepted others meanwhile.
+    Refused,
     /// The job has since been given to somebody else; nothing was changed.
     Stale,
     /// The job had already ended; at most an id was recorded.
@@ -105,6 +110,7 @@ impl Settled {
         Ok(match code {
             "polling" | "waiting" | "unconfirmed" | "ended" => Self::Done,
             "also" => Self::AlsoAccepted,
+            "refused" => Self::Refused,
             "stale" => Self::Stale,
             "late" => Self::Late,
             "gone" => Self::Gone,
@@ -192,6 +198,9 @@ fn begin(
             .arg(rules.max_resends)
             .arg(milliseconds(rules.max_age));
     }
+    if name == Name::Requeue {
+        return call.arg(milliseconds(retention.failed));
+    }
     if name == Name::Finish {
         return call.arg(milliseconds(retention.completed)).arg(milliseconds(retention.failed));
     }
@@ -205,11 +214,12 @@ fn add(call: &mut Call, settlement: &Settlement) {
             call.push(whilter_request_id);
             call.push(milliseconds(*first_check_in));
         }
-        Move::Requeue { delay, spends_attempt, event } => {
+        Move::Requeue { delay, spends_attempt, event, refusal } => {
             call.push(settlement.claim.0);
             call.push(milliseconds(*delay));
             call.push(u8::from(*spends_attempt));
             call.push(event);
+            call.push(refusal.as_ref().map_or_else(String::new, Fault::to_field));
         }
         Move::Unconfirm { event, hold, sent_ago } => {
             call.push(settlement.claim.0);

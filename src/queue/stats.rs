@@ -7,6 +7,7 @@ use redis::Value;
 use super::Queue;
 use super::claim::Values;
 use super::error::QueueError;
+use super::stage::StageState;
 
 /// Counts of a queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -36,6 +37,8 @@ pub struct Stats {
     pub workers: u64,
     /// Why the queue is paused, if it is.
     pub paused: Option<String>,
+    /// By stage, `submit` and `poll`: what holds it back; always both.
+    pub stages: BTreeMap<String, ClosedStage>,
     /// How late the oldest due submit is, in milliseconds.
     pub oldest_submit_ms: u64,
     /// How late the oldest due status check is, in milliseconds.
@@ -47,12 +50,40 @@ pub struct Stats {
     pub result_groups_ms: BTreeMap<String, u64>,
 }
 
+/// What holds a stage back, as its hash says; an open stage has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClosedStage {
+    /// `open`, or `limited`, `broken` or `halted`.
+    pub state: String,
+    /// Why, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Since when, in Unix ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// When it is tried again, in Unix ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_probe: Option<u64>,
+}
+
 impl Stats {
     /// What waits to be done now: the inbox and all that is due.
     #[must_use]
     pub fn backlog(&self) -> u64 {
         self.inbox + self.waiting_due + self.polling_due
     }
+}
+
+/// The stages of a job's life that may be closed.
+const STAGES: [&str; 2] = ["submit", "poll"];
+
+/// The fields of a stage's hash, as they are asked for.
+type StageFields = (Option<String>, Option<String>, Option<u64>, Option<u64>);
+
+fn closed_stage((state, reason, since, next_probe): StageFields) -> ClosedStage {
+    let state = state.unwrap_or_else(|| StageState::Open.as_str().to_owned());
+    ClosedStage { state, reason: reason.unwrap_or_default(), since, next_probe }
 }
 
 /// The head of a sorted set: at most one member with its score.
@@ -85,6 +116,10 @@ impl Queue {
             pipeline.zrange_withscores(keys.named(place), 0, 0);
         }
         pipeline.get(keys.named("paused")).hgetall(keys.named("counters"));
+        for stage in STAGES {
+            let fields = &["state", "reason", "since", "next-probe"];
+            pipeline.hmget(keys.named(&format!("stage:{stage}")), fields);
+        }
         let mut replies =
             Values(self.connection().pipeline::<Vec<Value>>(&pipeline).await?.into_iter());
         let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(*due));
@@ -104,6 +139,10 @@ impl Queue {
             oldest_poll_ms: late(replies.take()?),
             paused: replies.take()?,
             counters: replies.take()?,
+            stages: STAGES
+                .into_iter()
+                .map(|stage| Ok((stage.to_owned(), closed_stage(replies.take()?))))
+                .collect::<Result<_, QueueError>>()?,
             result_groups_ms,
         })
     }

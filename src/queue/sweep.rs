@@ -9,6 +9,7 @@ use super::claim::{CLAIM_BATCH, Retention, SubmitRules, Values};
 use super::error::QueueError;
 use super::keys::Keys;
 use super::scripts::{Call, Name};
+use super::stage::{StageState, StageView};
 
 /// A worker that has not beaten for so long counts as dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(4);
@@ -25,6 +26,10 @@ pub struct Tick {
     pub submit_in: Option<Duration>,
     /// How long until a status check is due; `None`: none waits.
     pub poll_in: Option<Duration>,
+    /// The submit stage.
+    pub submit: StageView,
+    /// The poll stage.
+    pub poll: StageView,
     /// Workers that have not beaten for [`SILENT_AFTER`].
     pub silent: Vec<String>,
 }
@@ -81,11 +86,16 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     };
+    let mut stage = || -> Result<StageView, QueueError> {
+        let state = StageState::parse(&values.take::<String>()?);
+        Ok(StageView { state, reason: values.take()? })
+    };
+    let (submit, poll) = (stage()?, stage()?);
     let mut silent = Vec::new();
     while values.0.len() > 0 {
         silent.push(values.take()?);
     }
-    Ok(Tick { paused: paused == 1, submit_in, poll_in, silent })
+    Ok(Tick { paused: paused == 1, submit_in, poll_in, submit, poll, silent })
 }
 
 /// Builds a recovery.

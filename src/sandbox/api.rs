@@ -131,6 +131,11 @@ impl State {
                 Answer::Lost
             }
             Fault::None => Answer::Reply(match submission {
+                Ok(submission)
+                    if self.options.foreign_use_case.as_ref() == Some(&submission.use_case_id) =>
+                {
+                    Reply::error(StatusCode::FORBIDDEN, "this template is not yours")
+                }
                 Ok(submission) => self.accept(submission, now),
                 Err(refusal) => refusal,
             }),

@@ -62,6 +62,9 @@ pub struct Options {
     /// Submits and status checks a second ("20/s") above which the answer is 429; 0: no limit.
     #[cfg_attr(feature = "cli", arg(long, value_name = "CALLS", value_parser = cli::limit))]
     pub limit: Option<f64>,
+    /// A use-case-id whose submits are refused with 403, as a template of another account.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
+    pub foreign_use_case: Option<String>,
     /// Where to push finished videos to.
     #[cfg_attr(feature = "cli", arg(long, value_name = "URL", value_parser = cli::webhook))]
     pub webhook: Option<Url>,
@@ -108,6 +111,7 @@ impl Default for Options {
             token_ttl: Duration::from_secs(24 * 60 * 60),
             single_token: false,
             limit: None,
+            foreign_use_case: None,
             webhook: None,
             seed: None,
             client_id: CLIENT_ID.to_owned(),
@@ -179,7 +183,7 @@ mod tests {
     fn every_flag_reaches_its_option() {
         let flags = "--listen 127.0.0.1:0 --ready-after 1m --latency 0s --error-rate 1 \
             --status-error-rate 0.2 --drop-rate 0.3 --fail-rate 0.4 --token-ttl 1h30m --single-token \
-            --limit 20/s --webhook http://127.0.0.1:1/push --seed 7 --client-id a --client-secret b \
+            --limit 20/s --foreign-use-case x --webhook http://127.0.0.1:1/push --seed 7 --client-id a --client-secret b \
             --api-key c";
         let expected = Options {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -192,6 +196,7 @@ mod tests {
             token_ttl: Duration::from_secs(90 * 60),
             single_token: true,
             limit: Some(20.0),
+            foreign_use_case: Some("x".to_owned()),
             webhook: Some(Url::parse("http://127.0.0.1:1/push").unwrap()),
             seed: Some(7),
             client_id: "a".to_owned(),

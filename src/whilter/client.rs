@@ -18,7 +18,7 @@ use super::outcome;
 use super::token::{Access, NoToken, Tokens};
 use super::transport::{Outgoing, Transport};
 use crate::config::{Api, Deliverable};
-use crate::job::{JobId, StatusOutcome, SubmitOutcome};
+use crate::job::{JobId, Refusal, StatusOutcome, SubmitOutcome};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -88,7 +88,9 @@ impl Client {
             Ok((answer, access, began)) => {
                 outcome::of_submit(id, &answer, began.elapsed(), &access.secrets())
             }
-            Err(NoToken::Refused(detail)) => SubmitOutcome::Refused { detail },
+            Err(NoToken::Refused(detail)) => {
+                SubmitOutcome::Refused { detail, refusal: Refusal::Credentials }
+            }
             Err(NoToken::Unavailable(detail)) => {
                 SubmitOutcome::RetryLater { detail, spends_attempt: false, retry_after: None }
             }
@@ -112,7 +114,9 @@ impl Client {
             Ok((answer, access, _)) => {
                 outcome::of_status(id, deliverable, &answer, &access.secrets())
             }
-            Err(NoToken::Refused(detail)) => StatusOutcome::Refused { detail },
+            Err(NoToken::Refused(detail)) => {
+                StatusOutcome::Refused { detail, refusal: Refusal::Credentials }
+            }
             Err(NoToken::Unavailable(detail)) => {
                 StatusOutcome::RetryLater { detail, retry_after: None }
             }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::config::Deliverable;
-use crate::job::{ErrorCode, Fault, JobId, StatusOutcome, SubmitOutcome};
+use crate::job::{ErrorCode, Fault, JobId, Refusal, StatusOutcome, SubmitOutcome};
 
 use super::answer::{Answer, Body, Given, shown};
 use super::wire::Said;
@@ -29,12 +29,14 @@ pub(super) fn of_submit(
     let detail = || given.in_words(secrets);
     match given.code {
         200..=299 => accepted(id, given, sent_ago, secrets),
-        300..=399 | 401..=405 => SubmitOutcome::Refused { detail: detail() },
+        300..=399 | 401..=405 => {
+            SubmitOutcome::Refused { detail: detail(), refusal: refusal(given.code) }
+        }
         409 => match named_id(id, given) {
             Some(whilter_request_id) => SubmitOutcome::Accepted { whilter_request_id },
             None => SubmitOutcome::Rejected(Fault::new(ErrorCode::BadRequest, detail())),
         },
-        429 => submit_later(detail(), false, given.retry_after),
+        429 => submit_later(detail(), false, Some(given.retry_after.unwrap_or_default())),
         503 if given.retry_after.is_some() => submit_later(detail(), false, given.retry_after),
         408 | 425 | 500..=599 => submit_later(detail(), true, None),
         400..=499 => {
@@ -64,9 +66,15 @@ pub(super) fn of_status(
     let detail = || given.in_words(secrets);
     match given.code {
         200..=299 => ready(id, deliverable, given, secrets),
-        300..=399 | 401 | 402 | 403 | 405 => StatusOutcome::Refused { detail: detail() },
+        300..=399 | 401 | 402 | 403 | 405 => {
+            StatusOutcome::Refused { detail: detail(), refusal: refusal(given.code) }
+        }
         404 | 410 => StatusOutcome::NotFound { detail: detail() },
-        429 | 503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
+        429 => {
+            let retry_after = Some(given.retry_after.unwrap_or_default());
+            StatusOutcome::RetryLater { detail: detail(), retry_after }
+        }
+        503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
         408 | 409 | 425 | 500..=599 => check_later(detail()),
         400..=499 => StatusOutcome::BadRequest { detail: detail() },
         _ => check_later(detail()),
@@ -77,7 +85,7 @@ pub(super) fn of_status(
 fn accepted(id: &JobId, given: &Given, sent_ago: Duration, secrets: &[&str]) -> SubmitOutcome {
     let said = match read(id, given) {
         Ok(said) => said,
-        Err(detail) => return SubmitOutcome::Unknown { detail, sent_ago },
+        Err(detail) => return SubmitOutcome::NotUnderstood { detail, sent_ago },
     };
     if let Some(message) = said.failure() {
         let detail = shown(&message, secrets);
@@ -89,7 +97,7 @@ fn accepted(id: &JobId, given: &Given, sent_ago: Duration, secrets: &[&str]) -> 
         }
         None => {
             let detail = format!("{}, without a usable whilter-request-id", given.code);
-            SubmitOutcome::Unknown { detail, sent_ago }
+            SubmitOutcome::NotUnderstood { detail, sent_ago }
         }
     }
 }
@@ -98,7 +106,7 @@ fn accepted(id: &JobId, given: &Given, sent_ago: Duration, secrets: &[&str]) -> 
 fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) -> StatusOutcome {
     let said = match read(id, given) {
         Ok(said) => said,
-        Err(detail) => return check_later(detail),
+        Err(detail) => return StatusOutcome::NotUnderstood { detail },
     };
     if let Some(message) = said.failure() {
         let detail = shown(&message, secrets);
@@ -117,12 +125,10 @@ fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) 
             video_url: video.unwrap_or_default(),
             image_url: image.unwrap_or_default(),
         },
-        (Err(why), _) | (_, Err(why)) => check_later(not_understood(given, why)),
+        (Err(why), _) | (_, Err(why)) => strange(given, why),
         // An object that says nothing we know (a gateway's error page in JSON) must not let a
         // deadline end the job.
-        (Ok(None), Ok(None)) if said.status().is_none() => {
-            check_later(not_understood(given, "without a status"))
-        }
+        (Ok(None), Ok(None)) if said.status().is_none() => strange(given, "without a status"),
         (Ok(_), Ok(_)) => StatusOutcome::NotYet,
     }
 }
@@ -150,6 +156,15 @@ fn submit_later(
     retry_after: Option<std::time::Duration>,
 ) -> SubmitOutcome {
     SubmitOutcome::RetryLater { detail, spends_attempt, retry_after }
+}
+
+fn strange(given: &Given, why: &str) -> StatusOutcome {
+    StatusOutcome::NotUnderstood { detail: not_understood(given, why) }
+}
+
+/// Who was refused by an answer with this code; a 401 came again with a fresh token.
+fn refusal(code: u16) -> Refusal {
+    if code == 401 { Refusal::Token } else { Refusal::Call }
 }
 
 fn check_later(detail: String) -> StatusOutcome {

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
+use super::guard::Guard;
 use super::health::Turns;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
@@ -21,7 +22,10 @@ pub(crate) struct ClaimLoop<S: Stage> {
     pub(crate) stage: S,
     pub(crate) worker: Arc<str>,
     pub(crate) lease: Duration,
+    /// `submit.rate` or `poll.rate`.
+    pub(crate) rate: Option<f64>,
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) entrance: mpsc::Sender<InHand<S::Job>>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) turns: Turns,
@@ -80,7 +84,8 @@ impl<S: Stage> ClaimLoop<S> {
     ) -> ControlFlow<()> {
         let since = Instant::now();
         let limit = permits.num_permits();
-        let claimant = Claimant { worker: &self.worker, lease: self.lease, limit, number };
+        let (worker, lease, rate) = (&*self.worker, self.lease, self.rate);
+        let claimant = Claimant { worker, lease, limit, number, rate };
         let claimed = loop {
             match self.stage.claim(claimant).await {
                 Ok(claimed) => break claimed,
@@ -92,9 +97,11 @@ impl<S: Stage> ClaimLoop<S> {
             }
         };
         retry.reset();
+        self.guard.saw_state(claimed.state);
+        let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {
             let permit = permits.split(1);
-            let in_hand = InHand { job: Arc::new(job), since, permit };
+            let in_hand = InHand { job: Arc::new(job), since, probe, permit };
             // The lane has room for every permit and outlives this loop.
             let _ = self.entrance.send(in_hand).await;
         }

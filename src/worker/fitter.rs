@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
 use super::claims::ClaimLoop;
+use super::guard::Guard;
 use super::health::Health;
 use super::lane::Lane;
 use super::settler::Settler;
 use super::stage::{InHand, Stage};
+use super::window::Window;
 
 /// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
 const LEASE_RESERVE: Duration = Duration::from_secs(10);
@@ -38,12 +40,18 @@ pub(super) struct Fitter {
     pub(super) lanes: JoinSet<()>,
 }
 
+/// A stage's permits, and who notices when the API as a whole is not well.
+pub(super) struct Watched {
+    pub(super) window: Window,
+    pub(super) guard: Arc<Guard>,
+}
+
 /// A stage that runs.
 pub(super) struct Fitted<J> {
     /// Where jobs in hand are brought, each with its permit.
     pub(super) entrance: mpsc::Sender<InHand<J>>,
-    /// The permits, and how many there are in all.
-    pub(super) permits: (Arc<Semaphore>, u32),
+    /// The permits.
+    pub(super) window: Window,
     /// By which the apalis worker is stopped.
     pub(super) context: WorkerContext,
 }
@@ -54,11 +62,18 @@ impl Fitter {
         &mut self,
         stage: S,
         concurrency: usize,
+        rate: Option<f64>,
+        watched: Watched,
         alarm: Arc<Alarm>,
     ) -> Fitted<S::Job> {
-        let permits = Arc::new(Semaphore::new(concurrency));
-        let (entrance, lane) =
-            Lane::new(concurrency, stage.clone(), self.settler.clone(), self.broken_off.clone());
+        let Watched { window, guard } = watched;
+        let (entrance, lane) = Lane::new(
+            concurrency,
+            stage.clone(),
+            self.settler.clone(),
+            Arc::clone(&guard),
+            self.broken_off.clone(),
+        );
         let context = WorkerContext::new(&format!("{}/{}", self.worker, S::NAME));
         let call_limit = self.lease.saturating_sub(LEASE_RESERVE);
         let caller = stage.clone();
@@ -81,13 +96,14 @@ impl Fitter {
             stage,
             worker: Arc::clone(&self.worker),
             lease: self.lease,
-            permits: Arc::clone(&permits),
+            rate,
+            permits: Arc::clone(window.permits()),
+            guard,
             entrance: entrance.clone(),
             alarm,
             turns: self.health.turns(S::NAME),
         };
         self.roles.spawn(claims.run(self.stopping.clone()));
-        let count = u32::try_from(concurrency).unwrap_or(u32::MAX);
-        Fitted { entrance, permits: (permits, count), context }
+        Fitted { entrance, window, context }
     }
 }

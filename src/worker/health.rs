@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::queue::{StageState, StageView};
+
 /// A loop that has not turned for so long, while Redis answers, is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Without an answer for so long, Redis is away.
@@ -22,6 +24,8 @@ struct Inner {
     loops: BTreeMap<&'static str, Instant>,
     redis_answered: Option<Instant>,
     paused: bool,
+    /// Submit and poll.
+    stages: [StageView; 2],
     stopping: bool,
 }
 
@@ -56,6 +60,10 @@ impl Health {
         inner.paused = paused;
     }
 
+    pub(crate) fn stages_seen(&self, stages: [StageView; 2]) {
+        self.lock().stages = stages;
+    }
+
     pub(crate) fn stopping(&self) {
         self.lock().stopping = true;
     }
@@ -88,10 +96,17 @@ impl Health {
         self.redis_is_there() && !self.lock().stopping
     }
 
-    /// Whether the queue was paused at the last beat.
+    /// What keeps the stages from working as they would, as of the last beat: one item a stage,
+    /// such as `submit: halted (403: forbidden)`.
     #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.lock().paused
+    pub fn hindrances(&self) -> Vec<String> {
+        let inner = self.lock();
+        let paused = inner.paused.then(|| "submit: paused".to_owned());
+        let closed = ["submit", "poll"].iter().zip(&inner.stages).filter_map(|(stage, view)| {
+            let StageView { state, reason } = view;
+            (*state != StageState::Open).then(|| format!("{stage}: {state} ({reason})"))
+        });
+        paused.into_iter().chain(closed).collect()
     }
 }
 

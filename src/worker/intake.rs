@@ -30,6 +30,8 @@ pub(crate) struct Admitter {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) entrance: mpsc::Sender<InHand<SubmitClaim>>,
     pub(crate) submit_alarm: Arc<Alarm>,
+    /// Whether `submit.rate` is set: claims alone keep to it.
+    pub(crate) rated: bool,
 }
 
 /// The intake loop.
@@ -92,8 +94,8 @@ impl Admitter {
             .map(|raw| (raw.entry_id, Entry::read(raw.fields, self.unknown_fields)))
             .collect();
         let (mut permits, number) = match begin {
-            Begin::Now { number } => (self.free_permits(), number),
-            Begin::Later => (None, 0),
+            Begin::Now { number } if !self.rated => (self.free_permits(), number),
+            Begin::Now { .. } | Begin::Later => (None, 0),
         };
         let since = Instant::now();
         let mut retry = Retry::new("admit");
@@ -138,7 +140,7 @@ impl Admitter {
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));
                     telemetry::pickup(waited(&entry_id, admitted.at));
                     // The lane has room for every permit and outlives the intake.
-                    let _ = self.entrance.send(InHand { job, since, permit }).await;
+                    let _ = self.entrance.send(InHand { job, since, probe: None, permit }).await;
                 }
                 (Admission::Waiting, _) => self.submit_alarm.ring_in(Duration::ZERO),
                 _ => {}

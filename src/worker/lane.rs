@@ -20,8 +20,10 @@ use tokio::sync::{mpsc, watch};
 use tower::{Layer, Service};
 
 use super::faults::Faults;
+use super::guard::Guard;
 use super::settler::Settler;
 use super::stage::{Held, InHand, Stage};
+use crate::job::Sign;
 use crate::queue::Settlement;
 
 /// The backend of one stage's apalis worker.
@@ -37,11 +39,12 @@ impl<S: Stage> Lane<S> {
         permits: usize,
         stage: S,
         settler: Settler,
+        guard: Arc<Guard>,
         broken_off: watch::Receiver<bool>,
     ) -> (mpsc::Sender<InHand<S::Job>>, Self) {
         let (entrance, jobs) = mpsc::channel(permits);
         let faults = Arc::new(Faults::new(S::NAME));
-        (entrance, Self { jobs, settle: Settle { stage, settler, faults, broken_off } })
+        (entrance, Self { jobs, settle: Settle { stage, settler, guard, faults, broken_off } })
     }
 }
 
@@ -101,6 +104,7 @@ impl<S: Stage> BackendConfig for Lane<S> {
 pub(crate) struct Settle<S> {
     stage: S,
     settler: Settler,
+    guard: Arc<Guard>,
     faults: Arc<Faults>,
     /// Turns true when a stopping worker can wait no longer for the calls in hand.
     broken_off: watch::Receiver<bool>,
@@ -137,21 +141,31 @@ where
     fn call(&mut self, mut task: Task<InHand<S::Job>>) -> Self::Future {
         let permit = task.args.permit.take();
         let job = Arc::clone(&task.args.job);
-        let since = task.args.since;
+        let (since, probe) = (task.args.since, task.args.probe);
         let handler = self.inner.call(task);
-        let Settle { stage, settler, faults, mut broken_off } = self.settle.clone();
+        let Settle { stage, settler, guard, faults, mut broken_off } = self.settle.clone();
         Box::pin(async move {
-            let outcome = tokio::select! {
-                answer = handler => answer.unwrap_or_else(|error| {
-                    tracing::error!(job.id = %job.id(), %error, "a {} handler panicked", S::NAME);
-                    stage.broken_off("its handler panicked")
-                }),
-                _ = broken_off.wait_for(|it| *it) => stage.broken_off("the worker stopped"),
+            let (outcome, sign) = tokio::select! {
+                answer = handler => match answer {
+                    Ok(outcome) => {
+                        let sign = S::sign(&outcome);
+                        (outcome, sign)
+                    }
+                    Err(error) => {
+                        tracing::error!(job.id = %job.id(), %error, "a {} handler panicked", S::NAME);
+                        (stage.broken_off("its handler panicked"), Sign::Nothing)
+                    }
+                },
+                _ = broken_off.wait_for(|it| *it) => {
+                    (stage.broken_off("the worker stopped"), Sign::Nothing)
+                }
             };
-            if let Some(why) = S::fault(&outcome) {
+            let why = S::fault(&outcome);
+            if let Some(why) = why {
                 faults.note(job.id(), why);
             }
-            let to = stage.decide(&job, outcome, since.elapsed());
+            guard.note(job.id(), sign, why.unwrap_or_default(), probe).await;
+            let to = stage.decide(&job, outcome, since.elapsed(), &guard);
             settler.settle(Settlement { id: job.id().clone(), claim: job.claim(), to }).await;
             drop(permit);
             Ok(())

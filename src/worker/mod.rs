@@ -10,6 +10,7 @@ mod alarm;
 mod claims;
 mod faults;
 mod fitter;
+mod guard;
 mod health;
 mod intake;
 mod lane;
@@ -22,26 +23,30 @@ mod stage;
 mod submit;
 mod sweeper;
 mod wake;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::WorkerContext;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use self::alarm::Alarm;
-use self::fitter::Fitter;
+use self::fitter::{Fitter, Watched};
+use self::guard::Guard;
 use self::intake::{Admitter, Intake};
-use self::poll::{PollStage, Strangers};
+use self::poll::PollStage;
 use self::pulse::Pulse;
 pub(crate) use self::rules::retention;
 use self::rules::{poll_policy, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
+use self::stage::Stage;
 use self::submit::SubmitStage;
 use self::sweeper::Sweeper;
 use self::wake::Wake;
+use self::window::Window;
 use crate::config::{Api, Settings};
 use crate::queue::{Inbox, Queue, QueueError};
 use crate::whilter::{BuildError, Client};
@@ -81,7 +86,7 @@ pub struct Worker {
     /// Ends when all lanes have ended and what they came to is written.
     settling: JoinHandle<()>,
     contexts: Vec<WorkerContext>,
-    permits: Vec<(Arc<Semaphore>, u32)>,
+    windows: [Window; 2],
     pulse: std::thread::JoinHandle<()>,
 }
 
@@ -101,11 +106,22 @@ impl Worker {
         let (broken_off, broken_off_seen) = watch::channel(false);
         let (stopped, stopped_seen) = watch::channel(false);
         let (silent, silent_seen) = watch::channel(Vec::new());
+        let watched = |stage, concurrency, backoff| {
+            let window = Window::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
+            let guard = Guard::new(stage, queue.clone(), rules, backoff, window.clone());
+            Watched { window, guard: Arc::new(guard) }
+        };
+        let (submit_policy, poll_policy) = (submit_policy(settings), poll_policy(settings));
+        let watched_submit =
+            watched(SubmitStage::NAME, settings.submit.concurrency, submit_policy.backoff);
+        let watched_poll = watched(PollStage::NAME, settings.poll.concurrency, poll_policy.backoff);
         let pulse = Pulse {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
+            submit_guard: Arc::clone(&watched_submit.guard),
+            poll_guard: Arc::clone(&watched_poll.guard),
             health: health.clone(),
             turns: health.turns("pulse"),
             silent,
@@ -137,17 +153,20 @@ impl Worker {
             client: client.clone(),
             rules,
             retention,
-            policy: submit_policy(settings),
+            policy: submit_policy,
         };
-        let submit = fitter.fit(submit, settings.submit.concurrency, Arc::clone(&submit_alarm));
+        let (concurrency, rate) =
+            (settings.submit.concurrency, settings.submit.rate.map(|it| it.0));
+        let alarm = Arc::clone(&submit_alarm);
+        let submit = fitter.fit(submit, concurrency, rate, watched_submit, alarm);
         let poll = PollStage {
             queue: queue.clone(),
             client,
             deliverable: settings.poll.deliverable,
-            policy: poll_policy(settings),
-            strangers: Arc::new(Strangers::default()),
+            policy: poll_policy,
         };
-        let poll = fitter.fit(poll, settings.poll.concurrency, Arc::clone(&poll_alarm));
+        let (concurrency, rate) = (settings.poll.concurrency, settings.poll.rate.map(|it| it.0));
+        let poll = fitter.fit(poll, concurrency, rate, watched_poll, Arc::clone(&poll_alarm));
         let Fitter { mut roles, lanes, .. } = fitter;
 
         let admitter = Admitter {
@@ -155,7 +174,8 @@ impl Worker {
             worker: Arc::clone(&name),
             lease: settings.queue.lease,
             unknown_fields: settings.queue.unknown_fields,
-            permits: Arc::clone(&submit.permits.0),
+            permits: Arc::clone(submit.window.permits()),
+            rated: settings.submit.rate.is_some(),
             entrance: submit.entrance,
             submit_alarm: Arc::clone(&submit_alarm),
         };
@@ -191,7 +211,7 @@ impl Worker {
             lanes,
             settling,
             contexts: vec![submit.context, poll.context],
-            permits: vec![submit.permits, poll.permits],
+            windows: [submit.window, poll.window],
             pulse,
         })
     }
@@ -250,9 +270,8 @@ impl Worker {
 
     /// Returns when every permit is free: no call is in hand, and what they came to is queued.
     async fn calls_end(&self) {
-        for (permits, count) in &self.permits {
-            let all = permits.acquire_many(*count).await;
-            drop(all.expect("the semaphore is never closed"));
+        for window in &self.windows {
+            window.closed().await;
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The poll stage: one status check per job in hand, and what its answer means for the job.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::guard::Guard;
 use super::stage::{Held, Stage};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
-use crate::job::{Claim, ErrorCode, Fault, JobId, StatusOutcome, Streak};
+use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError};
 use crate::telemetry;
 use crate::whilter::Client;
@@ -31,7 +31,6 @@ pub(crate) struct PollStage {
     pub(crate) client: Client,
     pub(crate) deliverable: Deliverable,
     pub(crate) policy: PollPolicy,
-    pub(crate) strangers: Arc<Strangers>,
 }
 
 /// When a check is repeated, and when it is not.
@@ -59,9 +58,7 @@ impl Stage for PollStage {
     async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
         telemetry::poll_lateness(job.late_by);
         let transaction = &job.whilter_request_id;
-        let outcome = self.client.status(&job.id, transaction, self.deliverable, until).await;
-        self.strangers.note(&job.id, &outcome);
-        outcome
+        self.client.status(&job.id, transaction, self.deliverable, until).await
     }
 
     fn broken_off(&self, why: &str) -> StatusOutcome {
@@ -72,17 +69,28 @@ impl Stage for PollStage {
         outcome.fault()
     }
 
-    fn decide(&self, job: &PollClaim, outcome: StatusOutcome, took: Duration) -> Move {
+    fn sign(outcome: &StatusOutcome) -> Sign {
+        outcome.sign()
+    }
+
+    fn decide(
+        &self,
+        job: &PollClaim,
+        outcome: StatusOutcome,
+        took: Duration,
+        guard: &Guard,
+    ) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        self.policy.decide(job, outcome, took, self.strangers.are_many())
+        let many_unknown = guard.is_halted() || guard.refuses_many();
+        self.policy.decide(job, outcome, took, many_unknown)
     }
 }
 
 impl PollPolicy {
     /// What an outcome means for a job that is `polling` (docs/contract.md, section 7). `took` is
-    /// the time since the claim; `many_unknown` says that the API knows none of several jobs.
+    /// the time since the claim; `many_unknown` says that the stage is halted, or about to be.
     pub(crate) fn decide(
         &self,
         job: &PollClaim,
@@ -101,7 +109,9 @@ impl PollPolicy {
             StatusOutcome::RetryLater { retry_after, .. } => {
                 self.again(job, age, streak, retry_after.unwrap_or_default())
             }
-            StatusOutcome::Refused { .. } => self.again(job, age, streak, Duration::ZERO),
+            StatusOutcome::Refused { .. } | StatusOutcome::NotUnderstood { .. } => {
+                self.again(job, age, streak, Duration::ZERO)
+            }
             StatusOutcome::NotFound { detail } => {
                 let streak = Streak::not_found(streak, age);
                 if streak.is_unknown_transaction(age, self.not_found_grace) && !many_unknown {
@@ -153,37 +163,6 @@ fn failed(fault: Fault) -> Move {
 fn expire(detail: String) -> Move {
     let fault = Fault::new(ErrorCode::PollDeadline, detail);
     Move::Finish { end: End::Expired(fault), source: "poll" }
-}
-
-/// Jobs that the API said it does not know, with no understood answer between: when there are
-/// several, the fault is hardly theirs (a wrong URL, an outage) and none of them may fail for it.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers {
-    in_a_row: Mutex<BTreeSet<JobId>>,
-}
-
-impl Strangers {
-    const MANY: usize = 3;
-
-    fn note(&self, id: &JobId, outcome: &StatusOutcome) {
-        let mut in_a_row = self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            StatusOutcome::NotFound { .. } if in_a_row.len() < Self::MANY => {
-                in_a_row.insert(id.clone());
-            }
-            StatusOutcome::Ready { .. } | StatusOutcome::NotYet | StatusOutcome::Failed(_) => {
-                in_a_row.clear();
-            }
-            StatusOutcome::NotFound { .. }
-            | StatusOutcome::RetryLater { .. }
-            | StatusOutcome::Refused { .. }
-            | StatusOutcome::BadRequest { .. } => {}
-        }
-    }
-
-    fn are_many(&self) -> bool {
-        self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner).len() >= Self::MANY
-    }
 }
 
 #[cfg(test)]
@@ -281,20 +260,5 @@ mod tests {
         let fifth = StatusOutcome::BadRequest { detail: "400".to_owned() };
         let ended = decide(&claim(SECOND, Some("bad-request 4 7")), fifth);
         assert_eq!(code(&ended), Some(ErrorCode::StatusRefused));
-    }
-
-    #[test]
-    fn strangers_are_many_only_without_an_understood_answer_between() {
-        let strangers = Strangers::default();
-        let note = |name: &str, outcome| strangers.note(&JobId::new(name).unwrap(), &outcome);
-        note("a", not_found());
-        note("a", not_found());
-        note("b", not_found());
-        assert!(!strangers.are_many(), "two jobs");
-        note("c", fault_of_connection());
-        note("c", not_found());
-        assert!(strangers.are_many());
-        note("d", StatusOutcome::NotYet);
-        assert!(!strangers.are_many());
     }
 }

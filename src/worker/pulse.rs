@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
+use super::guard::Guard;
 use super::health::{Health, Turns};
 use super::retry::Retry;
 use crate::queue::{Queue, QueueError, Tick};
@@ -28,6 +29,8 @@ pub(crate) struct Pulse {
     pub(crate) worker: Arc<str>,
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
+    pub(crate) submit_guard: Arc<Guard>,
+    pub(crate) poll_guard: Arc<Guard>,
     pub(crate) health: Health,
     pub(crate) turns: Turns,
     /// Workers that are to be judged dead, for the sweeper.
@@ -82,6 +85,9 @@ impl Pulse {
 
     fn take_in(&self, tick: Tick, beats: u32) {
         self.health.redis_answered(tick.paused);
+        self.health.stages_seen([tick.submit.clone(), tick.poll.clone()]);
+        self.submit_guard.saw(tick.submit);
+        self.poll_guard.saw(tick.poll);
         if let Some(delay) = tick.submit_in.filter(|_| !tick.paused) {
             self.submit_alarm.ring_in(delay);
         }

@@ -81,6 +81,11 @@ impl Writer {
             Settled::AlsoAccepted => {
                 tracing::warn!(job.id = %id, "accepted twice by the API: two videos may be billed");
             }
+            Settled::Refused => {
+                if let Move::Requeue { refusal: Some(fault), .. } = &settlement.to {
+                    report_end(id, &End::Failed(fault.clone()));
+                }
+            }
             Settled::Stale => tracing::info!(job.id = %id, "a late answer under an old claim"),
             Settled::Late => tracing::info!(job.id = %id, "a late answer to an ended job"),
             Settled::Gone => tracing::warn!(job.id = %id, "its record is gone from Redis"),

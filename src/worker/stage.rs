@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::job::{Claim, JobId};
-use crate::queue::{Claimant, Claimed, Move, QueueError};
+use super::guard::Guard;
+use crate::job::{Claim, JobId, Sign};
+use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
 
 /// One stage of a job's life.
 pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
@@ -42,8 +43,17 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// What went wrong with the call, if anything did.
     fn fault(outcome: &Self::Outcome) -> Option<&str>;
 
+    /// What the outcome tells of the API as a whole.
+    fn sign(outcome: &Self::Outcome) -> Sign;
+
     /// Turns the outcome into the job's move; `took` is the time since the claim.
-    fn decide(&self, job: &Self::Job, outcome: Self::Outcome, took: Duration) -> Move;
+    fn decide(
+        &self,
+        job: &Self::Job,
+        outcome: Self::Outcome,
+        took: Duration,
+        guard: &Guard,
+    ) -> Move;
 }
 
 /// A claimed job.
@@ -62,6 +72,8 @@ pub(crate) struct InHand<J> {
     pub(crate) job: Arc<J>,
     /// When it was claimed.
     pub(crate) since: Instant,
+    /// The state of the closed stage that its call is to probe.
+    pub(crate) probe: Option<StageState>,
     /// Taken out by the layer that settles the job.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }

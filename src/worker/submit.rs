@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::guard::Guard;
 use super::stage::{Held, Stage};
 use crate::job::policy::Backoff;
 use crate::job::request::body_to_send;
-use crate::job::{Claim, ErrorCode, Fault, JobId, SubmitOutcome};
+use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, SubmitOutcome};
 use crate::queue::{
     Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
 };
@@ -79,25 +80,44 @@ impl Stage for SubmitStage {
         outcome.fault()
     }
 
-    fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome, _took: Duration) -> Move {
-        self.policy.decide(job, outcome)
+    fn sign(outcome: &SubmitOutcome) -> Sign {
+        outcome.sign()
+    }
+
+    fn decide(
+        &self,
+        job: &SubmitClaim,
+        outcome: SubmitOutcome,
+        _took: Duration,
+        guard: &Guard,
+    ) -> Move {
+        self.policy.decide(job, outcome, guard.is_halted())
     }
 }
 
 impl SubmitPolicy {
-    /// What an outcome means for a job that is `submitting` (docs/contract.md, section 7).
-    pub(crate) fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome) -> Move {
+    /// What an outcome means for a job that is `submitting` (docs/contract.md, section 7). While the
+    /// stage is `halted` no attempt is spent.
+    pub(crate) fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome, halted: bool) -> Move {
         match outcome {
             SubmitOutcome::Accepted { whilter_request_id } => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
             SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
+                let spends_attempt = spends_attempt && !halted;
                 if spends_attempt && job.attempts.saturating_add(1) >= self.max_attempts {
                     return give_up(job, Fault::new(ErrorCode::TooManyAttempts, detail));
                 }
-                self.requeue(job, &detail, spends_attempt, retry_after.unwrap_or_default())
+                let delay = self.delay(job).max(retry_after.unwrap_or_default());
+                let event = event("retry", &detail);
+                Move::Requeue { delay, spends_attempt, event, refusal: None }
             }
-            SubmitOutcome::Refused { detail } => self.requeue(job, &detail, false, Duration::ZERO),
+            SubmitOutcome::Refused { detail, .. } => Move::Requeue {
+                delay: self.delay(job),
+                spends_attempt: false,
+                event: event("refused", &detail),
+                refusal: Some(Fault::new(ErrorCode::ApiRefused, detail)),
+            },
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
@@ -107,21 +127,15 @@ impl SubmitPolicy {
             SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
                 Move::Finish { end: End::Failed(fault), source: "" }
             }
-            SubmitOutcome::Unknown { detail, sent_ago } => {
+            SubmitOutcome::Unknown { detail, sent_ago }
+            | SubmitOutcome::NotUnderstood { detail, sent_ago } => {
                 Move::Unconfirm { event: event("unconfirmed", &detail), hold: false, sent_ago }
             }
         }
     }
 
-    fn requeue(
-        &self,
-        job: &SubmitClaim,
-        detail: &str,
-        spends_attempt: bool,
-        at_least: Duration,
-    ) -> Move {
-        let delay = self.backoff.delay(job.retries).max(at_least);
-        Move::Requeue { delay, spends_attempt, event: event("retry", detail) }
+    fn delay(&self, job: &SubmitClaim) -> Duration {
+        self.backoff.delay(job.retries)
     }
 }
 
@@ -145,6 +159,7 @@ fn event(what: &str, detail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Refusal;
 
     const POLICY: SubmitPolicy = SubmitPolicy {
         backoff: Backoff {
@@ -161,6 +176,10 @@ mod tests {
             jitter: 0.0,
         },
     };
+
+    fn decide(job: &SubmitClaim, outcome: SubmitOutcome) -> Move {
+        POLICY.decide(job, outcome, false)
+    }
 
     fn held(why: &str) -> Move {
         Move::Unconfirm { event: format!("held: {why}"), hold: true, sent_ago: Duration::ZERO }
@@ -182,51 +201,53 @@ mod tests {
 
     fn requeued(delay_s: u64, spends_attempt: bool) -> Move {
         let event = "retry: 500; busy".to_owned();
-        Move::Requeue { delay: Duration::from_secs(delay_s), spends_attempt, event }
+        Move::Requeue { delay: Duration::from_secs(delay_s), spends_attempt, event, refusal: None }
     }
 
     #[test]
     fn a_retry_waits_longer_each_time_and_at_least_as_long_as_asked() {
-        assert_eq!(POLICY.decide(&claim(0, 0, 0), retry_later(true, 0)), requeued(1, true));
-        assert_eq!(POLICY.decide(&claim(0, 3, 0), retry_later(false, 0)), requeued(8, false));
-        assert_eq!(POLICY.decide(&claim(0, 3, 0), retry_later(false, 30)), requeued(30, false));
-        assert_eq!(POLICY.decide(&claim(0, 99, 0), retry_later(false, 0)), requeued(60, false));
+        assert_eq!(decide(&claim(0, 0, 0), retry_later(true, 0)), requeued(1, true));
+        assert_eq!(decide(&claim(0, 3, 0), retry_later(false, 0)), requeued(8, false));
+        assert_eq!(decide(&claim(0, 3, 0), retry_later(false, 30)), requeued(30, false));
+        assert_eq!(decide(&claim(0, 99, 0), retry_later(false, 0)), requeued(60, false));
     }
 
     #[test]
     fn the_last_attempt_that_counts_fails_the_job() {
         let too_many = |it| matches!(it, Move::Finish { end: End::Failed(fault), .. } if fault.code == ErrorCode::TooManyAttempts);
-        assert!(!too_many(POLICY.decide(&claim(1, 1, 0), retry_later(true, 0))));
-        assert!(too_many(POLICY.decide(&claim(2, 2, 0), retry_later(true, 0))));
-        assert!(!too_many(POLICY.decide(&claim(2, 2, 0), retry_later(false, 0))), "does not count");
+        assert!(!too_many(decide(&claim(1, 1, 0), retry_later(true, 0))));
+        assert!(too_many(decide(&claim(2, 2, 0), retry_later(true, 0))));
+        assert!(!too_many(decide(&claim(2, 2, 0), retry_later(false, 0))), "does not count");
+        let halted = POLICY.decide(&claim(2, 2, 0), retry_later(true, 0), true);
+        assert!(matches!(halted, Move::Requeue { spends_attempt: false, .. }), "no job's fault");
         let detail = "an earlier POST may have been taken";
         let last = SubmitOutcome::RetryLater {
             detail: detail.to_owned(),
             spends_attempt: true,
             retry_after: None,
         };
-        assert_eq!(POLICY.decide(&claim(2, 2, 1), last), held(detail));
+        assert_eq!(decide(&claim(2, 2, 1), last), held(detail));
     }
 
     #[test]
     fn a_bad_request_fails_a_job_unless_the_api_most_likely_has_it() {
         let bad_request = || SubmitOutcome::Rejected(fault(ErrorCode::BadRequest));
         let end = End::Failed(fault(ErrorCode::BadRequest));
-        assert_eq!(POLICY.decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
-        assert_eq!(POLICY.decide(&claim(0, 0, 1), bad_request()), held("why"));
+        assert_eq!(decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
+        assert_eq!(decide(&claim(0, 0, 1), bad_request()), held("why"));
         let named = || SubmitOutcome::RejectedWithId {
             fault: fault(ErrorCode::BadRequest),
             whilter_request_id: "w".to_owned(),
         };
         let end = End::Failed(fault(ErrorCode::BadRequest));
-        assert_eq!(POLICY.decide(&claim(0, 0, 0), named()), Move::Finish { end, source: "" });
-        let accept = POLICY.decide(&claim(0, 0, 1), named());
+        assert_eq!(decide(&claim(0, 0, 0), named()), Move::Finish { end, source: "" });
+        let accept = decide(&claim(0, 0, 1), named());
         assert!(
             matches!(accept, Move::Accept { whilter_request_id, .. } if whilter_request_id == "w")
         );
         let end = End::Failed(fault(ErrorCode::ApiRejected));
         let rejected = SubmitOutcome::Rejected(fault(ErrorCode::ApiRejected));
-        assert_eq!(POLICY.decide(&claim(0, 0, 1), rejected), Move::Finish { end, source: "" });
+        assert_eq!(decide(&claim(0, 0, 1), rejected), Move::Finish { end, source: "" });
     }
 
     #[test]
@@ -236,10 +257,13 @@ mod tests {
         let unconfirmed =
             Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false, sent_ago };
         let unknown = SubmitOutcome::Unknown { detail, sent_ago };
-        assert_eq!(POLICY.decide(&claim(9, 9, 0), unknown), unconfirmed);
-        let refused = SubmitOutcome::Refused { detail: "403".to_owned() };
-        let waits = POLICY.decide(&claim(2, 0, 0), refused);
-        assert!(matches!(waits, Move::Requeue { spends_attempt: false, .. }), "{waits:?}");
+        assert_eq!(decide(&claim(9, 9, 0), unknown), unconfirmed);
+        let refused = SubmitOutcome::Refused { detail: "403".to_owned(), refusal: Refusal::Call };
+        let waits = decide(&claim(2, 0, 0), refused);
+        let refusal = Some(Fault::new(ErrorCode::ApiRefused, "403"));
+        let event = "refused: 403".to_owned();
+        let delay = Duration::from_secs(1);
+        assert_eq!(waits, Move::Requeue { delay, spends_attempt: false, event, refusal });
     }
 
     #[test]

@@ -63,7 +63,8 @@ async fn enqueue(queue: &Queue, batch: usize) -> anyhow::Result<()> {
 async fn claim(queue: &Queue, batch: usize, submits: bool) -> anyhow::Result<Held> {
     let mut held = Held::new();
     for number in 1.. {
-        let claimant = Claimant { worker: "host/0.1.0/bench", lease: HOUR, limit: batch, number };
+        let (worker, rate) = ("host/0.1.0/bench", None);
+        let claimant = Claimant { worker, lease: HOUR, limit: batch, number, rate };
         let before = held.len();
         if submits {
             let claimed = queue.claim_submits(claimant, RULES, RETENTION).await?.0;

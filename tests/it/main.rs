@@ -11,6 +11,7 @@
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
+//! - `troubles`: an API that refuses, fails, limits or is slow.
 //! - `operator`: cancel, retry, resolve and pause beside a worker.
 //! - `bare_caller`: that against which the bench measures the queue.
 //! - `snippets`: the Python and Node examples of the README.
@@ -30,3 +31,4 @@ mod outages;
 mod scripts;
 mod snippets;
 mod support;
+mod troubles;

@@ -27,7 +27,7 @@ local jobs, submit, rejected, counters = P .. 'jobs', P .. 'submit', P .. 'rejec
 local taken = {}
 for _, id in ipairs(free > 0 and taken_before(claimed, number) or {}) do taken[id] = true end
 local earliest = tonumber(head('submit')) or math.huge
-if earliest <= now or redis.call('EXISTS', P .. 'paused') == 1 then free = 0 end
+if earliest <= now or redis.call('EXISTS', P .. 'paused', P .. 'stage:submit') > 0 then free = 0 end
 
 local function is_gone(entry)
   return entry ~= '' and #redis.call('XRANGE', jobs, entry, entry) == 0

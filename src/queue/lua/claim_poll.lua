@@ -7,18 +7,22 @@
 -- ARGV[3] lease_ms
 -- ARGV[4] limit: at most 100
 -- ARGV[5] number: of this claim among the worker's, rising
--- Returns: now, next due ('' = none), then items of 8: id, claim, whilter-request-id, polls (this
+-- ARGV[6] rate: calls a second of the fleet, poll.rate; '' = any
+-- Returns: now, next due ('' = none), the stage's state ('' = open), 1 for a probe of a closed
+--   stage, then items of 8: id, claim, whilter-request-id, polls (this
 --   one included), next-at (when it was due), when it was accepted or since retried, expires-at
 --   ('' = none), streak ('' = none)
 local now = clock(ARGV[1])
-local worker, lease_ms, limit, number = ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local number, rate = tonumber(ARGV[5]), ARGV[6]
 local claimed = P .. 'claimed:poll:' .. worker
 
 -- checks
 local again = taken_before(claimed, number)
-local due = again or redis.call('ZRANGE', P .. 'poll', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+local gated = gate('poll', now, limit, rate)
+local due = again or gated.take > 0 and due_members('poll', now, gated.take, gated) or {}
 
-local reply, taken, last = { now, '' }, {}, 2
+local reply, taken, last, leaving = { now, '', '', 0 }, {}, 4, {}
 local function give(id, job, claim, polls)
   taken[#taken + 1] = id
   reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = id, claim, job[3], polls
@@ -32,6 +36,8 @@ end
 -- writes
 local leased, until_ms = {}, int(now + lease_ms)
 for _, id in ipairs(due) do
+  if not again and #taken >= gated.take then break end
+  leaving[#leaving + 1] = id
   local record = P .. 'job:' .. id
   local job = read(record, 'state', 'claim', 'whilter-request-id', 'polls', 'next-at',
     'submitted-at', 'expires-at', 'streak', 'worker', 'retried-at')
@@ -51,7 +57,10 @@ if #leased > 0 then
   redis.call('HINCRBY', P .. 'counters', 'polled', #taken)
   redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
   redis.call('ZADD', P .. 'leases', unpack(leased))
+  pass('poll', gated, #taken, taken[#taken], now, lease_ms)
 end
-if not again and #due > 0 then redis.call('ZREM', P .. 'poll', unpack(due)) end
-reply[2] = head('poll')
+if not again and #leaving > 0 then redis.call('ZREM', P .. 'poll', unpack(leaving)) end
+local next_due = tonumber(head('poll'))
+if next_due then reply[2] = math.max(next_due, gated.again_at or 0) end
+reply[3], reply[4] = gated.state or '', gated.probe and #taken > 0 and 1 or 0
 return reply

@@ -13,21 +13,25 @@
 -- ARGV[6] max_age_ms: submit.max_age
 -- ARGV[7] max_resends: submit.max_unconfirmed, 0 = hold
 -- ARGV[8] failed_retention_ms
--- Returns: now, next due ('' = none, or paused), how many expired and how many failed here,
---   then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
+-- ARGV[9] rate: calls a second of the fleet, submit.rate; '' = any
+-- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
+--   closed stage, how many expired and how many failed here, then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
 -- Why: `resend` is an operator's word to send it once more, however often it was sent.
+-- Why: while the stage is halted no job ends by time; one past its expires-at just waits.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
 local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local number, max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local retention = { failed_ms = ARGV[8] }
+local retention, rate = { failed_ms = ARGV[8] }, ARGV[9]
 local claimed = P .. 'claimed:submit:' .. worker
 local MAX_REPLY_BYTES = 1048576
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-local reply, taken, bytes, last = { now, '', 0, 0 }, {}, 0, 4
+local reply, taken, bytes, last = { now, '', '', 0, 0, 0 }, {}, 0, 6
+local gated = gate('submit', now, limit, rate)
+local halted = gated.state == 'halted'
 local function give(id, job, claim)
   local body = redis.call('GET', P .. 'body:' .. id) or ''
   bytes = bytes + #body
@@ -40,7 +44,8 @@ end
 local function answer()
   local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
     tonumber(head('submit')) or math.huge)
-  if next_due < math.huge then reply[2] = next_due end
+  if next_due < math.huge then reply[2] = math.max(next_due, gated.again_at or 0) end
+  reply[3], reply[4] = gated.state or '', gated.probe and #taken > 0 and 1 or 0
   return reply
 end
 
@@ -52,6 +57,8 @@ for _, id in ipairs(again or {}) do
 end
 if again then return answer() end
 if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
+if gated.take == 0 then return answer() end
+local halt_ended = halted and now or num(redis.call('GET', P .. 'halt-ended:submit'))
 
 -- writes
 local leased, until_ms = {}, int(now + lease_ms)
@@ -82,8 +89,10 @@ local function decide(id, place)
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
     return true
   end
-  local deadline, unanswered = submit_deadline(job, 8, max_age_ms), num(job[6])
-  if deadline <= now then
+  local deadline, unanswered = submit_deadline(job, 8, max_age_ms, halt_ended), num(job[6])
+  if deadline <= now and halted then
+    return false
+  elseif deadline <= now then
     overdue(id, record, unanswered)
   elseif place == 'unconfirmed' and unanswered > max_resends and not job[7] then
     redis.call('HSET', record, 'next-at', int(deadline))
@@ -95,22 +104,23 @@ local function decide(id, place)
   return true
 end
 
-local leaving = {}
+local leaving, left = {}, gated.take
 for _, place in ipairs({ 'unconfirmed', 'submit' }) do
   leaving[place] = {}
-  local due = redis.call('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-  limit = limit - #due
+  local due = due_members(place, now, left, gated)
+  if not gated.probe then left = left - #due end
   for _, id in ipairs(due) do
-    if bytes >= MAX_REPLY_BYTES then break end
+    if bytes >= MAX_REPLY_BYTES or #taken >= gated.take then break end
     if decide(id, place) then table.insert(leaving[place], id) end
   end
 end
 if #leased > 0 then
   redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
   redis.call('ZADD', P .. 'leases', unpack(leased))
+  pass('submit', gated, #taken, taken[#taken], now, lease_ms)
 end
 wind_up()
-reply[3], reply[4] = ended.counts.expired or 0, ended.counts.failed or 0
+reply[5], reply[6] = ended.counts.expired or 0, ended.counts.failed or 0
 for place, ids in pairs(leaving) do
   if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
 end

@@ -53,9 +53,10 @@ end
 -- The fields by which it is judged when a job that is not yet accepted by the API ends by time.
 local DEADLINE = { 'accepted-at', 'not-before', 'retried-at', 'expires-at' }
 
--- That time in Unix ms; `job` has the fields, DEADLINE begins at `at`.
-local function submit_deadline(job, at, max_age_ms)
-  local from = math.max(num(job[at]), num(job[at + 1]), num(job[at + 2]))
+-- That time in Unix ms; `job` has the fields, DEADLINE begins at `at`. Age counts from the end of
+-- the last halt at the earliest.
+local function submit_deadline(job, at, max_age_ms, halt_ended)
+  local from = math.max(num(job[at]), num(job[at + 1]), num(job[at + 2]), halt_ended or 0)
   return math.min(from + max_age_ms, tonumber(job[at + 3]) or math.huge)
 end
 
@@ -148,6 +149,68 @@ end
 -- The due time at the head of a sorted set, or '' when it is empty.
 local function head(place)
   return redis.call('ZRANGE', P .. place, 0, 0, 'WITHSCORES')[2] or ''
+end
+
+-- A learned rate that has grown to so many calls a second limits nobody any more.
+local RATE_FORGOTTEN = 1000
+
+-- Calls a second that a limited stage may begin: what was learned, grown since it was reopened.
+local function learned_rate(rate, growth, reopened_at, now)
+  return (tonumber(rate) or 1) * math.min(tonumber(growth) or 1, 2) ^ ((now - reopened_at) / 1000)
+end
+
+-- How many calls a stage may begin now, at most `limit`, and at `rate` a second ('' = any).
+-- Returns a table: `state` of its hash P`stage:<stage>`, if there is one; `take`; `probe`, whether
+-- it is one call to find out how the API is, by another job than `avoid`; `again_at`, when to ask
+-- again if nothing may be taken; `interval` and `tat` (when the calls begun so far would be over
+-- at that rate) while a rate counts. Changes nothing.
+local function gate(stage, now, limit, rate)
+  local fields = read(P .. 'stage:' .. stage, 'state', 'next-probe', 'probed', 'rate', 'growth')
+  local state, next_probe = fields[1], num(fields[2])
+  if state and now < next_probe then return { state = state, take = 0, again_at = next_probe } end
+  if state and state ~= 'limited' then
+    return { state = state, take = math.min(limit, 1), probe = true, avoid = fields[3] or '' }
+  end
+  local calls_a_second = tonumber(rate) or math.huge
+  if state then
+    calls_a_second = math.min(calls_a_second, learned_rate(fields[4], fields[5], next_probe, now))
+  end
+  if calls_a_second >= RATE_FORGOTTEN and rate == '' then return { state = state, take = limit } end
+  -- As if calls were spaced evenly: only a hundredth of a second's calls may begin at once.
+  local interval, burst = 1000 / calls_a_second, math.max(1, calls_a_second / 100)
+  local tat = math.max(tonumber(redis.call('GET', P .. 'rate:' .. stage)) or 0, now)
+  local free = math.floor((now - tat) / interval + burst)
+  return { state = state, take = math.max(0, math.min(limit, free)), interval = interval, tat = tat,
+    ahead = (burst - 1) * interval, again_at = math.ceil(tat - (burst - 1) * interval) }
+end
+
+-- The due members of a place for as many calls as the gate allows. A probe looks at some more, the
+-- job of the last one comes last.
+local function due_members(place, now, limit, gated)
+  local found = redis.call('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0,
+    gated.probe and 10 or limit)
+  if not gated.probe then return found end
+  local due = {}
+  for _, id in ipairs(found) do
+    if id ~= gated.avoid then due[#due + 1] = id end
+  end
+  if #due < #found then due[#due + 1] = gated.avoid end
+  return due
+end
+
+-- Notes that a stage begins so many calls, the last of them by this job. A probe is not repeated
+-- by others before `patience_ms` is over: its caller may have died.
+local function pass(stage, gated, taken, id, now, patience_ms)
+  if gated.probe then
+    redis.call('HSET', P .. 'stage:' .. stage, 'next-probe', int(now + patience_ms), 'probed', id,
+      'probing', '1')
+  elseif gated.interval then
+    local tat = gated.tat + taken * gated.interval
+    gated.again_at = math.ceil(tat - gated.ahead)
+    redis.call('SET', P .. 'rate:' .. stage, string.format('%.3f', tat), 'PX', int(tat - now + 1000))
+  elseif gated.state then
+    redis.call('DEL', P .. 'stage:' .. stage)
+  end
 end
 
 -- The jobs that a worker's claim of this number took, when the call comes again because its

@@ -59,7 +59,7 @@ local function start_over(record, job)
   end
   if job[8] then redis.call('HSET', record, 'unconfirmed', '1') end
   redis.call('HSET', record, 'state', 'waiting', 'attempts', '0')
-  redis.call('HDEL', record, 'retries', 'whilter-request-id', 'submitted-at', 'pushed-url')
+  redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
 end
 
 -- Returns the state and the revision.

@@ -95,9 +95,11 @@ async fn a_second_401_is_a_refusal() {
     let server = server_that_refuses(usize::MAX).await;
     let client = server.client();
     let detail = "401: expired".to_owned();
-    assert_eq!(submit(&client).await, SubmitOutcome::Refused { detail: detail.clone() });
+    let refusal = Refusal::Token;
+    let refused = SubmitOutcome::Refused { detail: detail.clone(), refusal };
+    assert_eq!(submit(&client).await, refused);
     assert_eq!((server.calls().len(), server.token_calls().len()), (2, 2));
-    assert_eq!(status(&client, "w-1").await, StatusOutcome::Refused { detail });
+    assert_eq!(status(&client, "w-1").await, StatusOutcome::Refused { detail, refusal });
     assert_eq!((server.calls().len(), server.token_calls().len()), (4, 3));
 }
 

@@ -6,7 +6,7 @@ use super::super::transport::{Outgoing, Transport};
 use super::*;
 
 fn is_unknown(outcome: &SubmitOutcome) -> bool {
-    matches!(outcome, SubmitOutcome::Unknown { .. })
+    matches!(outcome, SubmitOutcome::Unknown { .. } | SubmitOutcome::NotUnderstood { .. })
 }
 
 fn is_not_sent(outcome: &SubmitOutcome) -> bool {
@@ -111,11 +111,11 @@ async fn an_answer_is_read_up_to_the_limit() {
         let head = format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n");
         let server = Server::with_token(move |_, _| Reply::Endless(head.clone())).await;
         let client = server.client();
-        let SubmitOutcome::Unknown { detail, .. } = submit(&client).await else {
+        let SubmitOutcome::NotUnderstood { detail, .. } = submit(&client).await else {
             panic!("a paid request was lost");
         };
         assert!(detail.ends_with("longer than api.max_response_bytes"), "{detail}");
-        assert!(matches!(status(&client, "w-1").await, StatusOutcome::RetryLater { .. }));
+        assert!(matches!(status(&client, "w-1").await, StatusOutcome::NotUnderstood { .. }));
     }
     // Exactly at the limit, in several chunks.
     let limit = api(1).max_response_bytes;
@@ -131,7 +131,8 @@ async fn a_redirect_is_not_followed() {
     let moved = "302 Found\r\nlocation: /elsewhere";
     let server = Server::with_token(move |_, _| Reply::Keep(answer(moved, ""))).await;
     let client = server.client();
-    assert_eq!(submit(&client).await, SubmitOutcome::Refused { detail: "302".to_owned() });
+    let refused = SubmitOutcome::Refused { detail: "302".to_owned(), refusal: Refusal::Call };
+    assert_eq!(submit(&client).await, refused);
     assert!(matches!(status(&client, "w-1").await, StatusOutcome::Refused { .. }));
     assert_eq!(server.calls().len(), 2);
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Client;
 use crate::config::{Api, Deliverable, Secret};
-use crate::job::{JobId, StatusOutcome, SubmitOutcome};
+use crate::job::{JobId, Refusal, StatusOutcome, SubmitOutcome};
 
 pub(super) const TOKEN: &str = include_str!("../../../tests/fixtures/api/token.http");
 pub(super) const SUBMIT: &str = include_str!("../../../tests/fixtures/api/submit.http");

@@ -46,6 +46,19 @@ fn unknown(detail: &str) -> SubmitOutcome {
     SubmitOutcome::Unknown { detail: detail.to_owned(), sent_ago: Duration::ZERO }
 }
 
+fn strange(detail: &str) -> SubmitOutcome {
+    SubmitOutcome::NotUnderstood { detail: detail.to_owned(), sent_ago: Duration::ZERO }
+}
+
+fn strange_check(detail: &str) -> StatusOutcome {
+    StatusOutcome::NotUnderstood { detail: detail.to_owned() }
+}
+
+/// Who is refused: a 401 that arrives here came with a fresh token.
+fn by(code: u16) -> Refusal {
+    if code == 401 { Refusal::Token } else { Refusal::Call }
+}
+
 fn check_later(detail: &str) -> StatusOutcome {
     StatusOutcome::RetryLater { detail: detail.to_owned(), retry_after: None }
 }
@@ -72,7 +85,7 @@ fn a_2xx_submit_is_accepted_rejected_or_in_doubt() {
     }
     for id in ["null", r#""""#, r#"".""#, r#""..""#, r#""a b""#] {
         let body = format!(r#"{{"status":"SUCCESS","whilter-request-id":{id}}}"#);
-        assert_submit(&given(200, &body), &unknown("200, without a usable whilter-request-id"));
+        assert_submit(&given(200, &body), &strange("200, without a usable whilter-request-id"));
     }
     let others = SUCCESS.replace("order-1", "order-2");
     let others_failure = others.replace("SUCCESS", "FAILED");
@@ -84,14 +97,15 @@ fn a_2xx_submit_is_accepted_rejected_or_in_doubt() {
         (&others, "for another client-request-id"),
         (&others_failure, "for another client-request-id"),
     ] {
-        assert_submit(&given(200, body), &unknown(&format!("200, not understood: {why}")));
+        assert_submit(&given(200, body), &strange(&format!("200, not understood: {why}")));
     }
-    assert_submit(&cut(200), &unknown("200, not understood: cut"));
+    assert_submit(&cut(200), &strange("200, not understood: cut"));
 }
 
 #[test]
 fn every_other_code_of_a_submit_has_its_meaning() {
-    let refused = |code: u16| SubmitOutcome::Refused { detail: format!("{code}: words") };
+    let refused =
+        |code: u16| SubmitOutcome::Refused { detail: format!("{code}: words"), refusal: by(code) };
     for code in [300, 301, 302, 307, 399, 401, 402, 403, 404, 405] {
         assert_submit(&given(code, WORDS), &refused(code));
     }
@@ -114,7 +128,7 @@ fn every_other_code_of_a_submit_has_its_meaning() {
     let body = r#"{"client-request-id":"order-2","whilter-request-id":"w"}"#;
     assert_submit(&given(409, body), &others);
 
-    assert_submit(&given(429, WORDS), &later("429: words", false, None));
+    assert_submit(&given(429, WORDS), &later("429: words", false, Some(Duration::ZERO)));
     assert_submit(&waiting(429), &later("429: words", false, Some(MINUTE)));
     assert_submit(&waiting(503), &later("503: words", false, Some(MINUTE)));
     for code in [408, 425, 500, 501, 502, 503, 504, 599] {
@@ -172,15 +186,16 @@ fn a_2xx_status_is_ready_failed_not_yet_or_not_understood() {
         (r#"{"error":"maintenance"}"#, "without a status"),
         (&ftp, "its video-url is no http(s) URL of at most 4 KiB"),
     ] {
-        assert_status(&given(200, said), &check_later(&format!("200, not understood: {why}")));
+        assert_status(&given(200, said), &strange_check(&format!("200, not understood: {why}")));
     }
-    assert_status(&cut(200), &check_later("200, not understood: cut"));
+    assert_status(&cut(200), &strange_check("200, not understood: cut"));
 }
 
 #[test]
 fn every_other_code_of_a_status_check_has_its_meaning() {
     for code in [300, 302, 399, 401, 402, 403, 405] {
-        let refused = StatusOutcome::Refused { detail: format!("{code}: words") };
+        let detail = format!("{code}: words");
+        let refused = StatusOutcome::Refused { detail, refusal: by(code) };
         assert_status(&given(code, WORDS), &refused);
     }
     for code in [404, 410] {
@@ -191,9 +206,12 @@ fn every_other_code_of_a_status_check_has_its_meaning() {
         let bad_request = StatusOutcome::BadRequest { detail: format!("{code}: words") };
         assert_status(&given(code, WORDS), &bad_request);
     }
-    for code in [101, 408, 409, 425, 429, 500, 502, 503, 504, 600] {
+    for code in [101, 408, 409, 425, 500, 502, 503, 504, 600] {
         assert_status(&given(code, WORDS), &check_later(&format!("{code}: words")));
     }
+    let detail = "429: words".to_owned();
+    let limited = StatusOutcome::RetryLater { detail, retry_after: Some(Duration::ZERO) };
+    assert_status(&given(429, WORDS), &limited);
     for code in [429, 503] {
         let detail = format!("{code}: words");
         let limited = StatusOutcome::RetryLater { detail, retry_after: Some(MINUTE) };
@@ -222,5 +240,6 @@ fn a_detail_says_what_the_answer_says_and_no_more() {
     }
     let fault = bad_request("413: cut");
     assert_submit(&cut(413), &SubmitOutcome::Rejected(fault));
-    assert_submit(&cut(403), &SubmitOutcome::Refused { detail: "403: cut".to_owned() });
+    let refused = SubmitOutcome::Refused { detail: "403: cut".to_owned(), refusal: by(403) };
+    assert_submit(&cut(403), &refused);
 }

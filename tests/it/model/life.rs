@@ -64,7 +64,7 @@ pub(crate) struct Model {
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Accept { transaction: String, delay_ms: u64 },
-    Requeue { delay_ms: u64, spends: bool },
+    Requeue { delay_ms: u64, spends: bool, refused: bool },
     Unconfirm { hold: bool },
     Repoll { delay_ms: u64, streak: bool },
     Complete,
@@ -127,6 +127,23 @@ impl Job {
         let from = [self.accepted_at, self.not_before.unwrap_or(0), self.number("retried-at")];
         let by_age = from.into_iter().max().unwrap() + MAX_AGE_MS;
         by_age.min(self.expires_at.unwrap_or(u64::MAX))
+    }
+
+    /// How often it was refused, and how many jobs had been submitted at the first time.
+    fn refusals(&self) -> Option<(u64, u64)> {
+        let (count, at_first) = self.fields.get("refusals")?.split_once(' ').unwrap();
+        Some((count.parse().unwrap(), at_first.parse().unwrap()))
+    }
+
+    fn is_ended_as_refused(&self) -> bool {
+        self.fields.get("error").is_some_and(|error| error == "api-refused")
+    }
+
+    /// Whether one more refusal ends it: the third, when others were accepted since the first.
+    fn is_refused_alone(&self, submitted: u64) -> bool {
+        let unanswered = self.fields.contains_key("unconfirmed");
+        !unanswered
+            && self.refusals().is_some_and(|(count, at_first)| count >= 2 && submitted > at_first)
     }
 
     /// Where it stands, as an operator is told.
@@ -310,6 +327,7 @@ impl Model {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(id) else { return Settled::Gone };
         let fenced = job.claim() == claim;
+        let submitted = self.counters.get("submitted").copied().unwrap_or(0);
         match outcome {
             Outcome::Accept { transaction, delay_ms } => {
                 return self.accept(id, transaction, now + delay_ms);
@@ -340,6 +358,9 @@ impl Model {
             Outcome::Requeue { .. } if fenced && job.state == State::Waiting => {
                 return Settled::Done;
             }
+            Outcome::Requeue { refused: true, .. } if fenced && job.is_ended_as_refused() => {
+                return Settled::Refused;
+            }
             Outcome::Unconfirm { .. } if fenced && job.state == State::Unconfirmed => {
                 return Settled::Done;
             }
@@ -352,7 +373,17 @@ impl Model {
             return Settled::Stale;
         }
         match (outcome, job.state) {
-            (Outcome::Requeue { delay_ms, spends }, State::Submitting) => {
+            (Outcome::Requeue { refused: true, .. }, State::Submitting)
+                if job.is_refused_alone(submitted) =>
+            {
+                self.end(id, Event::RefusedAlone, Some("api-refused"));
+                return Settled::Refused;
+            }
+            (Outcome::Requeue { delay_ms, spends, refused }, State::Submitting) => {
+                if *refused {
+                    let (count, at_first) = job.refusals().unwrap_or((0, submitted));
+                    job.set("refusals", format!("{} {at_first}", count + 1));
+                }
                 job.go(Event::RetryLater);
                 job.set("attempts", job.number("attempts") + u64::from(*spends));
                 job.raise("retries");
@@ -477,7 +508,7 @@ impl Model {
                 let also = job.fields.get("also-accepted").map(|also| format!("{also} "));
                 job.set("also-accepted", also.unwrap_or_default() + &transaction);
             }
-            job.remove(&["retries", "whilter-request-id", "submitted-at"]);
+            job.remove(&["retries", "refusals", "whilter-request-id", "submitted-at"]);
         }
         job.raise("revision");
         job.set("polls", 0);

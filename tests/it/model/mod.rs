@@ -84,8 +84,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         4 => (0..3, delay_ms.clone()).prop_map(|(number, delay_ms)| {
             Outcome::Accept { transaction: format!("w-{number}"), delay_ms }
         }),
-        3 => (delay_ms.clone(), any::<bool>())
-            .prop_map(|(delay_ms, spends)| Outcome::Requeue { delay_ms, spends }),
+        3 => (delay_ms.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(delay_ms, spends, refused)| Outcome::Requeue { delay_ms, spends, refused }),
         3 => any::<bool>().prop_map(|hold| Outcome::Unconfirm { hold }),
         3 => (delay_ms, any::<bool>())
             .prop_map(|(delay_ms, streak)| Outcome::Repoll { delay_ms, streak }),
@@ -234,7 +234,7 @@ impl Run<'_> {
     async fn claim(&mut self, worker: &str, limit: usize, submits: bool) -> Result<(), String> {
         self.number += 1;
         let lease = Duration::from_millis(LEASE_MS);
-        let claimant = Claimant { worker, lease, limit, number: self.number };
+        let claimant = Claimant { worker, lease, limit, number: self.number, rate: None };
         let expected = if submits {
             self.model.claim_submits(worker, limit)
         } else {
@@ -272,7 +272,7 @@ impl Run<'_> {
         same(settle().await, expected)?;
         // Only what was recorded can be asked for again: a second acceptance is one too many
         // each time it is told.
-        if expected == Settled::Done {
+        if matches!(expected, Settled::Done | Settled::Refused) {
             same(settle().await, expected)?
         }
         Ok(())
@@ -307,10 +307,11 @@ fn move_of(outcome: &Outcome) -> Move {
             whilter_request_id: transaction.clone(),
             first_check_in: Duration::from_millis(*delay_ms),
         },
-        Outcome::Requeue { delay_ms, spends } => Move::Requeue {
+        Outcome::Requeue { delay_ms, spends, refused } => Move::Requeue {
             delay: Duration::from_millis(*delay_ms),
             spends_attempt: *spends,
             event: "retry: 500".to_owned(),
+            refusal: refused.then(|| fault(ErrorCode::ApiRefused)),
         },
         Outcome::Unconfirm { hold } => {
             let sent_ago = Duration::from_millis(SENT_AGO_MS);

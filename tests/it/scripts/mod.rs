@@ -6,6 +6,7 @@ mod damage;
 mod leases;
 mod operate;
 mod poll;
+mod stage;
 mod submit;
 
 use std::fmt::Debug;
@@ -61,7 +62,7 @@ impl Scene {
     /// The next claim of this worker.
     fn claimant(&self, worker: &'static str) -> Claimant<'static> {
         let number = self.1.fetch_add(1, Ordering::Relaxed);
-        Claimant { worker, lease: LEASE, limit: 100, number }
+        Claimant { worker, lease: LEASE, limit: 100, number, rate: None }
     }
 
     async fn claim_submits(&self, after_ms: u64) -> Vec<SubmitClaim> {
@@ -161,7 +162,7 @@ fn accept(whilter_request_id: &str) -> Move {
 
 fn requeue() -> Move {
     let event = "retry: 500".to_owned();
-    Move::Requeue { delay: Duration::from_millis(2000), spends_attempt: true, event }
+    Move::Requeue { delay: Duration::from_millis(2000), spends_attempt: true, event, refusal: None }
 }
 
 /// How long before its time-out a POST began.

@@ -59,6 +59,11 @@ impl TestQueue {
         command.query_async(&mut self.raw.clone()).await.expect("a plain command")
     }
 
+    /// Whether one of the queue's keys is there.
+    pub(crate) async fn exists(&self, name: &str) -> bool {
+        self.command(&["EXISTS", &format!("{}{name}", self.queue.keys().prefix())]).await
+    }
+
     pub(crate) async fn dump(&self) -> String {
         dump::dump(&mut self.raw.clone(), self.queue.keys().prefix()).await
     }

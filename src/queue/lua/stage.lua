@@ -1,0 +1,73 @@
+#!lua flags=allow-oom
+-- Closes a stage for the whole fleet, or lets it go on, by what the API answered.
+-- Transition: none
+-- KEYS[1] P
+-- ARGV[1] now: Unix ms, '' = the server's time
+-- ARGV[2] stage: submit or poll
+-- ARGV[3] news: halted, broken or limited (closes it), failed (a probe's call), alive (opens it)
+-- ARGV[4] reason, in words
+-- ARGV[5] wait_ms: how long nothing is tried then, at the first time
+-- ARGV[6] wait_max_ms: at most, when probe after probe fails
+-- ARGV[7] id of the job whose call brought the news
+-- ARGV[8] max_age_ms: submit.max_age, for which the end of a halt is remembered
+-- Returns: 1 when this call changed the stage, else 0
+-- Why: whoever comes first closes it; what others see meanwhile says nothing new. A halt says more
+--   than a break, and a break more than a limit.
+-- Why: an answer does not lift a limit: that ends by itself.
+local now = clock(ARGV[1])
+local stage, news, reason, wait_ms, wait_max_ms = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local id, max_age_ms = ARGV[7], ARGV[8]
+local hash = P .. 'stage:' .. stage
+local WEIGHT = { limited = 1, broken = 2, halted = 3 }
+-- What a limit teaches: at first little is known, so it begins low and doubles each second; when
+-- that was too much, somewhat less than that, and slowly more.
+local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
+
+-- checks
+local fields = read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth')
+local state, next_probe, probes = fields[1], num(fields[2]), num(fields[5])
+
+-- writes
+local function close()
+  redis.call('DEL', hash)
+  redis.call('HSET', hash, 'state', news, 'reason', reason, 'since', int(now), 'next-probe',
+    int(now + wait_ms), 'probes', '0')
+  return 1
+end
+
+local function limit()
+  if state and now < next_probe then return 0 end
+  local rate, growth = FIRST_RATE, FIRST_GROWTH
+  if state then
+    rate = math.max(1, learned_rate(fields[6], fields[7], next_probe, now) * LESS)
+    growth = GROWTH
+  else
+    redis.call('HSET', hash, 'state', 'limited', 'since', int(now))
+  end
+  redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms), 'rate',
+    string.format('%.3f', rate), 'growth', tostring(growth))
+  return 1
+end
+
+local function failed()
+  if fields[3] ~= id or fields[4] ~= '1' then return 0 end
+  local wait = math.min(wait_max_ms, wait_ms * 2 ^ math.min(probes + 1, 30))
+  redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes + 1),
+    'probing', '0')
+  return 1
+end
+
+local function open()
+  redis.call('DEL', hash)
+  if state == 'halted' and stage == 'submit' then
+    redis.call('SET', P .. 'halt-ended:submit', int(now), 'PX', max_age_ms)
+  end
+  redis.call('PUBLISH', P .. 'wake', stage)
+  return 1
+end
+
+if news == 'failed' then return failed() end
+if news == 'alive' then return (WEIGHT[state] or 0) > 1 and open() or 0 end
+if (WEIGHT[state] or 0) > WEIGHT[news] then return 0 end
+if news == 'limited' then return limit() end
+return state == news and 0 or close()

@@ -1,0 +1,122 @@
+//! A stage that is closed or limited for the whole fleet (`lua/stage.lua`, `gate` in `lua/lib.lua`).
+
+use std::fmt;
+use std::time::Duration;
+
+use super::admit::milliseconds;
+use super::error::QueueError;
+use super::scripts::{Call, Name};
+use super::{Queue, SubmitRules};
+use crate::job::JobId;
+
+/// Whether a stage makes calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StageState {
+    /// It does.
+    #[default]
+    Open,
+    /// After a 429 none for a while, then fewer a second.
+    Limited,
+    /// The API does not work: a probe now and then.
+    Broken,
+    /// The API refuses us: a probe now and then, and no job ends by it.
+    Halted,
+}
+
+impl StageState {
+    /// Every state in which calls are held back, the lightest first.
+    pub const CLOSED: [Self; 3] = [Self::Limited, Self::Broken, Self::Halted];
+
+    /// The word in the stage's hash.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Limited => "limited",
+            Self::Broken => "broken",
+            Self::Halted => "halted",
+        }
+    }
+
+    /// Reads the word; anything else is an open stage.
+    pub(super) fn parse(word: &str) -> Self {
+        Self::CLOSED.into_iter().find(|state| state.as_str() == word).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for StageState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A stage as its hash shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageView {
+    /// Whether it makes calls.
+    pub state: StageState,
+    /// Why not; empty when it does.
+    pub reason: String,
+}
+
+/// What a call told of the API, for the whole fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It refuses us: halt.
+    Halted,
+    /// It does not work: break.
+    Broken,
+    /// It wants to be called less.
+    Limited,
+    /// A probe found it as it was.
+    ProbeFailed,
+    /// It works: open.
+    Alive,
+}
+
+impl News {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Halted => StageState::Halted.as_str(),
+            Self::Broken => StageState::Broken.as_str(),
+            Self::Limited => StageState::Limited.as_str(),
+            Self::ProbeFailed => "failed",
+            Self::Alive => "alive",
+        }
+    }
+}
+
+/// News, with what is to be known about them.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The stage: `submit` or `poll`.
+    pub stage: &'static str,
+    /// What happened.
+    pub news: News,
+    /// In words.
+    pub reason: &'a str,
+    /// How long nothing is tried then; doubled by each probe that fails.
+    pub wait: Duration,
+    /// That, at most.
+    pub wait_at_most: Duration,
+    /// Whose call it was.
+    pub job: &'a JobId,
+}
+
+impl Queue {
+    /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn report(&self, report: Report<'_>, rules: SubmitRules) -> Result<bool, QueueError> {
+        let call = Call::new(Name::Stage, &self.keys, self.now_ms)
+            .arg(report.stage)
+            .arg(report.news.as_str())
+            .arg(report.reason)
+            .arg(milliseconds(report.wait))
+            .arg(milliseconds(report.wait_at_most))
+            .arg(report.job.as_str())
+            .arg(milliseconds(rules.max_age));
+        self.connection.call(&call).await
+    }
+}

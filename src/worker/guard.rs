@@ -1,0 +1,275 @@
+//! Notices when the API as a whole refuses, fails or limits, tells the fleet, and notices when it
+//! is well again (docs/contract.md, section 7).
+//!
+//! One guard per stage and process. A run of bad signs is counted here; what follows from it is
+//! in Redis, for all workers: one worker's discovery stops all, one probe releases all.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::window::Window;
+use crate::job::policy::Backoff;
+use crate::job::{JobId, Refusal, Sign};
+use crate::queue::{News, Queue, Report, StageState, StageView, SubmitRules};
+
+/// So many jobs in a row that were refused, or answered strangely, halt the stage.
+const JOBS_TO_HALT: usize = 3;
+/// So many that were refused with a fresh token.
+const JOBS_WITHOUT_TOKEN_TO_HALT: usize = 2;
+/// So many faults in a row break it,
+const FAULTS_TO_BREAK: u32 = 10;
+/// from so many jobs.
+const JOBS_TO_BREAK: usize = 5;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    stage: &'static str,
+    queue: Queue,
+    rules: SubmitRules,
+    /// The wait before the n-th probe.
+    backoff: Backoff,
+    window: Window,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// As last seen.
+    state: StageState,
+    /// As last said in the log.
+    said: StageState,
+    runs: Runs,
+}
+
+/// Runs of bad signs, since the API last was alive.
+#[derive(Debug, Default)]
+struct Runs {
+    refused: BTreeSet<JobId>,
+    without_token: BTreeSet<JobId>,
+    strange: BTreeSet<JobId>,
+    faults: u32,
+    faulty: BTreeSet<JobId>,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        stage: &'static str,
+        queue: Queue,
+        rules: SubmitRules,
+        backoff: Backoff,
+        window: Window,
+    ) -> Self {
+        Self { stage, queue, rules, backoff, window, inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stage's state, as a beat brought it.
+    pub(crate) fn saw(&self, view: StageView) {
+        let StageView { state, reason } = view;
+        self.saw_state(state);
+        if std::mem::replace(&mut self.inner().said, state) == state {
+            return;
+        }
+        let stage = self.stage;
+        if state == StageState::Open {
+            tracing::info!("{stage}: open again");
+        } else {
+            tracing::warn!(reason, "{stage}: {state}, for all workers");
+        }
+    }
+
+    /// The stage's state, as a claim brought it.
+    pub(crate) fn saw_state(&self, state: StageState) {
+        if state >= StageState::Broken {
+            self.window.narrow();
+        }
+        self.inner().state = state;
+    }
+
+    /// Whether the stage is halted, as far as this process knows: then no job may end by what the
+    /// API answers to it.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.inner().state == StageState::Halted
+    }
+
+    /// Whether several jobs in a row were refused or unknown to the API: then the fault is hardly
+    /// theirs.
+    pub(crate) fn refuses_many(&self) -> bool {
+        self.inner().runs.refused.len() >= JOBS_TO_HALT
+    }
+
+    /// A call has ended, with this sign, in words `why`. `probe` is the state of the closed stage
+    /// that the call was to probe.
+    pub(crate) async fn note(&self, id: &JobId, sign: Sign, why: &str, probe: Option<StageState>) {
+        self.window.ended(sign == Sign::Alive);
+        let news = {
+            let mut inner = self.inner();
+            let state = probe.unwrap_or(inner.state);
+            inner.runs.note(id, sign, state, probe.is_some())
+        };
+        let Some(news) = news else { return };
+        let asked = if let Sign::Limited(wait) = sign { wait } else { Duration::ZERO };
+        let wait = self.backoff.delay(0).max(asked);
+        let stage = self.stage;
+        let report =
+            Report { stage, news, reason: why, wait, wait_at_most: self.backoff.max, job: id };
+        match self.queue.report(report, self.rules).await {
+            Ok(true) => self.changed(news, why),
+            Ok(false) => {}
+            // The next call that ends brings the same news.
+            Err(error) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
+        }
+    }
+
+    /// What this process has just changed, it need not be told.
+    fn changed(&self, news: News, why: &str) {
+        let state = match news {
+            News::Halted => StageState::Halted,
+            News::Broken => StageState::Broken,
+            News::Limited => StageState::Limited,
+            News::Alive => StageState::Open,
+            News::ProbeFailed => return,
+        };
+        self.saw(StageView { state, reason: why.to_owned() });
+    }
+}
+
+impl Runs {
+    /// What a sign means for the stage, which is in this state.
+    fn note(&mut self, id: &JobId, sign: Sign, state: StageState, is_probe: bool) -> Option<News> {
+        let closed = state >= StageState::Broken;
+        let unwell = match sign {
+            Sign::Nothing => return None,
+            Sign::Alive => {
+                *self = Self::default();
+                return closed.then_some(News::Alive);
+            }
+            Sign::Refused(refusal) => self.refused(id, refusal).then_some(News::Halted),
+            Sign::Strange => {
+                insert(&mut self.strange, id, JOBS_TO_HALT);
+                (self.strange.len() >= JOBS_TO_HALT).then_some(News::Halted)
+            }
+            Sign::Fault => {
+                self.faults = self.faults.saturating_add(1);
+                insert(&mut self.faulty, id, JOBS_TO_BREAK);
+                let broken = self.faults >= FAULTS_TO_BREAK && self.faulty.len() >= JOBS_TO_BREAK;
+                broken.then_some(News::Broken)
+            }
+            Sign::Limited(_) => Some(News::Limited),
+        };
+        if !matches!(sign, Sign::Fault) {
+            self.faults = 0;
+            self.faulty.clear();
+        }
+        // A broken API that says anything at all works again.
+        let speaks = state == StageState::Broken && !matches!(sign, Sign::Fault);
+        match unwell {
+            Some(News::Halted) if state != StageState::Halted => Some(News::Halted),
+            _ if speaks => Some(News::Alive),
+            _ if is_probe => Some(News::ProbeFailed),
+            news if !closed => news,
+            _ => None,
+        }
+    }
+
+    /// One more refusal; whether that is enough to halt.
+    fn refused(&mut self, id: &JobId, refusal: Refusal) -> bool {
+        insert(&mut self.refused, id, JOBS_TO_HALT);
+        if refusal == Refusal::Token {
+            insert(&mut self.without_token, id, JOBS_WITHOUT_TOKEN_TO_HALT);
+        }
+        refusal == Refusal::Credentials
+            || self.refused.len() >= JOBS_TO_HALT
+            || self.without_token.len() >= JOBS_WITHOUT_TOKEN_TO_HALT
+    }
+}
+
+fn insert(jobs: &mut BTreeSet<JobId>, id: &JobId, enough: usize) {
+    if jobs.len() < enough {
+        jobs.insert(id.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITED: Sign = Sign::Limited(Duration::ZERO);
+    const REFUSED: Sign = Sign::Refused(Refusal::Call);
+
+    fn id(name: &str) -> JobId {
+        JobId::new(name).unwrap()
+    }
+
+    /// Notes signs of jobs while the stage is open; the news of the last.
+    fn last(signs: &[(&str, Sign)]) -> Option<News> {
+        let mut runs = Runs::default();
+        let mut news = None;
+        for (name, sign) in signs {
+            news = runs.note(&id(name), *sign, StageState::Open, false);
+        }
+        news
+    }
+
+    #[test]
+    fn three_refused_jobs_in_a_row_halt_and_one_accepted_between_does_not() {
+        let refused = |name| (name, REFUSED);
+        assert_eq!(last(&[refused("a"), refused("a"), refused("a"), refused("b")]), None);
+        assert_eq!(last(&[refused("a"), refused("b"), refused("c")]), Some(News::Halted));
+        let between = [refused("a"), refused("b"), ("d", Sign::Alive), refused("c")];
+        assert_eq!(last(&between), None);
+    }
+
+    #[test]
+    fn credentials_halt_at_once_and_a_fresh_token_refused_for_two_jobs() {
+        let token = |name| (name, Sign::Refused(Refusal::Token));
+        assert_eq!(last(&[("a", Sign::Refused(Refusal::Credentials))]), Some(News::Halted));
+        assert_eq!(last(&[token("a"), token("a")]), None);
+        assert_eq!(last(&[token("a"), token("b")]), Some(News::Halted));
+    }
+
+    #[test]
+    fn ten_faults_in_a_row_of_five_jobs_break() {
+        let faults = |jobs: usize, count: usize| -> Vec<(&str, Sign)> {
+            ["a", "b", "c", "d", "e"][..jobs]
+                .iter()
+                .cycle()
+                .take(count)
+                .map(|it| (*it, Sign::Fault))
+                .collect()
+        };
+        assert_eq!(last(&faults(5, 9)), None);
+        assert_eq!(last(&faults(5, 10)), Some(News::Broken));
+        assert_eq!(last(&faults(4, 40)), None);
+        let mut between = faults(5, 9);
+        between.push(("f", REFUSED));
+        between.extend(faults(5, 9));
+        assert_eq!(last(&between), None, "it answered");
+    }
+
+    #[test]
+    fn a_run_of_answers_that_nobody_understands_halts() {
+        let strange = |name| (name, Sign::Strange);
+        assert_eq!(last(&[strange("a"), strange("b"), strange("c")]), Some(News::Halted));
+    }
+
+    #[test]
+    fn what_a_probe_finds_opens_or_keeps_closed() {
+        let probe = |sign, state| Runs::default().note(&id("a"), sign, state, true);
+        for state in [StageState::Halted, StageState::Broken] {
+            assert_eq!(probe(Sign::Alive, state), Some(News::Alive));
+            assert_eq!(probe(Sign::Fault, state), Some(News::ProbeFailed));
+        }
+        assert_eq!(probe(REFUSED, StageState::Halted), Some(News::ProbeFailed));
+        assert_eq!(probe(LIMITED, StageState::Halted), Some(News::ProbeFailed));
+        assert_eq!(probe(REFUSED, StageState::Broken), Some(News::Alive), "it answers");
+        assert_eq!(last(&[("a", LIMITED)]), Some(News::Limited));
+        let late = Runs::default().note(&id("a"), Sign::Alive, StageState::Halted, false);
+        assert_eq!(late, Some(News::Alive), "a call that was in flight is as good");
+    }
+}

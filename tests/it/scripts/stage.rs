@@ -1,0 +1,248 @@
+//! A stage that is closed or limited: what claims may take, probes, and what opens it.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use reelq::job::{ErrorCode, Fault, JobId};
+use reelq::queue::{
+    Claimant, Claimed, Move, News, Overdue, Report, Settled, StageState, SubmitClaim,
+};
+
+use super::super::support::{id, job};
+use super::{RETENTION, RULES, Scene, check};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Scene {
+    /// News of the submit stage, from the call of this job.
+    async fn report(&self, after_ms: u64, news: News, job: &JobId) -> bool {
+        let (wait, wait_at_most) = (SECOND, 3 * SECOND);
+        let report = Report { stage: "submit", news, reason: "403", wait, wait_at_most, job };
+        self.at(after_ms).report(report, RULES).await.unwrap()
+    }
+
+    async fn claim(&self, after_ms: u64, rate: Option<f64>) -> (Claimed<SubmitClaim>, Overdue) {
+        let claimant = Claimant { rate, ..self.claimant("w1") };
+        self.at(after_ms).claim_submits(claimant, RULES, RETENTION).await.unwrap()
+    }
+
+    /// The ids that a claim takes.
+    async fn taken(&self, after_ms: u64, rate: Option<f64>) -> Vec<String> {
+        let claimed = self.claim(after_ms, rate).await.0;
+        claimed.jobs.into_iter().map(|job| job.id.to_string()).collect()
+    }
+
+    async fn waiting_jobs(&self, count: usize) {
+        for number in 0..count {
+            self.waiting(&format!("job-{number}")).await;
+        }
+    }
+}
+
+fn refused() -> Move {
+    let fault = Fault::new(ErrorCode::ApiRefused, "403");
+    let (delay, event) = (SECOND, "refused: 403".to_owned());
+    Move::Requeue { delay, spends_attempt: false, event, refusal: Some(fault) }
+}
+
+#[tokio::test]
+async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(3).await;
+    let a = id("job-0");
+    assert!(scene.report(0, News::Halted, &a).await);
+    assert!(!scene.report(5, News::Halted, &a).await, "it is halted");
+    let (closed, _) = scene.claim(999, None).await;
+    assert_eq!((closed.jobs.len(), closed.state), (0, StageState::Halted));
+    assert_eq!(closed.next_in, Some(Duration::from_millis(1)));
+    let claimant = scene.claimant("w1");
+    let probe =
+        async || scene.at(1000).claim_submits(claimant, RULES, RETENTION).await.unwrap().0.jobs;
+    let first = probe().await;
+    scene.twice(first.clone(), probe).await;
+    assert_eq!((first.len(), &first[0].id), (1, &a));
+    assert_eq!(scene.taken(1001, None).await.len(), 0, "one at a time");
+    assert_eq!(scene.settle(1010, "job-0", 1, refused()).await, Settled::Done);
+    assert!(scene.report(1010, News::ProbeFailed, &a).await);
+    let dump = scene.twice(false, async || scene.report(1011, News::ProbeFailed, &a).await).await;
+    check(
+        &dump,
+        expect![[r#"
+            job:job-0
+              accepted-at 1800000000000 | attempts 0 | body-sha1 383c.. | claim 1 | customer-id acme | history +0 accepted, +1010 refused: 403 | next-at 1800000002010 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1 | worker w1
+            job:job-1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 5d42.. | claim 0 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 0 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            job:job-2
+              accepted-at 1800000000000 | attempts 0 | body-sha1 3835.. | claim 0 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 0 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            stage:submit
+              next-probe 1800000003010 | probed job-0 | probes 1 | probing 0 | reason 403 | since 1800000000000 | state halted
+            submit
+              job-1 1800000000000
+              job-2 1800000000000
+              job-0 1800000002010
+        "#]],
+    );
+    let (second, _) = scene.claim(3010, None).await;
+    assert!(second.is_probe);
+    assert_eq!(second.jobs[0].id, id("job-1"), "job-0 is due again, and was the last");
+    assert!(!scene.report(3020, News::ProbeFailed, &a).await, "not the probe's own");
+    assert!(scene.report(3020, News::ProbeFailed, &id("job-1")).await);
+    assert_eq!(scene.taken(6019, None).await.len(), 0, "the longest wait is 3 s");
+    assert_eq!(scene.taken(6020, None).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_first_success_opens_a_stage_for_all() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(3).await;
+    let a = id("job-0");
+    scene.report(0, News::Halted, &a).await;
+    assert!(scene.report(100, News::Alive, &a).await);
+    let dump = scene.twice(false, async || scene.report(100, News::Alive, &a).await).await;
+    check(
+        &dump,
+        expect![[r#"
+            halt-ended:submit ttl 86400 s
+              1800000000100
+            job:job-0
+              accepted-at 1800000000000 | attempts 0 | body-sha1 383c.. | claim 0 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 0 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            job:job-1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 5d42.. | claim 0 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 0 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            job:job-2
+              accepted-at 1800000000000 | attempts 0 | body-sha1 3835.. | claim 0 | customer-id acme | history +0 accepted | next-at 1800000000000 | polls 0 | posts 0 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1
+            submit
+              job-0 1800000000000
+              job-1 1800000000000
+              job-2 1800000000000
+        "#]],
+    );
+    assert_eq!(scene.taken(100, None).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_probe_whose_caller_died_is_followed_by_another() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(2).await;
+    scene.report(0, News::Broken, &id("job-0")).await;
+    assert_eq!(scene.taken(1000, None).await, ["job-0"]);
+    assert_eq!(scene.taken(60_999, None).await.len(), 0);
+    assert_eq!(scene.taken(61_000, None).await, ["job-1"]);
+}
+
+#[tokio::test]
+async fn a_halt_says_more_than_a_break_and_a_break_more_than_a_limit() {
+    let scene = Scene::new().await;
+    let a = id("a");
+    assert!(scene.report(0, News::Limited, &a).await);
+    assert!(scene.report(1, News::Broken, &a).await);
+    assert!(!scene.report(2, News::Limited, &a).await);
+    assert!(scene.report(3, News::Halted, &a).await);
+    assert!(!scene.report(4, News::Broken, &a).await);
+    assert_eq!(scene.at(5).stats().await.unwrap().stages["submit"].state, "halted");
+}
+
+#[tokio::test]
+async fn in_a_halt_no_job_ends_by_time_and_its_age_counts_from_the_end() {
+    let scene = Scene::new().await;
+    let day = 86_400_000;
+    let (request, mut fields) = job("short");
+    fields.expires_at = Some(reelq::job::Millis(super::NOW + 1000));
+    scene.at(0).enqueue(&request, &fields).await.unwrap();
+    scene.waiting("old").await;
+    scene.report(0, News::Halted, &id("x")).await;
+    let (claimed, overdue) = scene.claim(day, None).await;
+    assert_eq!((claimed.jobs[0].id.as_str(), overdue), ("old", Overdue::default()));
+    scene.settle(day + 10, "old", 1, refused()).await;
+    scene.report(day + 20, News::Alive, &id("old")).await;
+    let (claimed, overdue) = scene.claim(2 * day, None).await;
+    assert_eq!((claimed.jobs.len(), overdue.expired), (1, 1), "an expires-at is absolute");
+    scene.settle(2 * day + 10, "old", 2, refused()).await;
+    assert_eq!(scene.claim(2 * day + 5000, None).await.1.expired, 1);
+}
+
+#[tokio::test]
+async fn a_rate_spaces_the_calls_of_the_fleet() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(5).await;
+    let rate = Some(20.0);
+    let (first, _) = scene.claim(0, rate).await;
+    assert_eq!((first.jobs.len(), first.next_in), (1, Some(Duration::from_millis(50))));
+    assert_eq!(scene.taken(49, rate).await.len(), 0);
+    assert_eq!(scene.taken(50, rate).await.len(), 1);
+    assert_eq!(scene.taken(10_000, rate).await.len(), 1, "what was not used is lost");
+    assert_eq!(scene.taken(10_000, Some(1000.0)).await.len(), 0, "the same calls count");
+    assert_eq!(scene.taken(10_050, Some(1000.0)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_limited_stage_waits_and_then_finds_out_how_much_is_allowed() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(60).await;
+    let a = id("job-0");
+    assert!(scene.report(0, News::Limited, &a).await);
+    assert!(!scene.report(10, News::Limited, &a).await, "the same burst");
+    assert_eq!(scene.claim(999, None).await.0.next_in, Some(Duration::from_millis(1)));
+    let mut by_second = Vec::new();
+    for second in 1..4_u64 {
+        let mut taken = 0;
+        for tick in 0..100 {
+            taken += scene.taken(second * 1000 + tick * 10, None).await.len();
+        }
+        by_second.push(taken);
+    }
+    // The integral of 2 * 2^t: 2.9, 5.8 and 11.5.
+    assert_eq!(by_second, [3, 5, 11], "2 a second, doubled each second");
+    assert!(!scene.report(4000, News::Alive, &a).await, "a success does not lift it");
+    assert!(scene.report(4000, News::Limited, &a).await);
+    check(
+        &scene
+            .0
+            .dump()
+            .await
+            .lines()
+            .filter(|it| !it.contains("job-"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        expect![[r#"
+            leases
+            rate:submit ttl 1 s
+              1800000004043.373
+            stage:submit
+              growth 1.1 | next-probe 1800000005000 | rate 9.600 | reason 403 | since 1800000000000 | state limited
+            submit
+        "#]],
+    );
+    assert_eq!(scene.taken(5000, None).await.len(), 1);
+    // It has grown until it limits nobody.
+    assert!(scene.taken(70_000, None).await.len() > 30);
+    assert!(!scene.0.exists("stage:submit").await);
+}
+
+#[tokio::test]
+async fn a_refused_job_fails_when_others_were_accepted_since() {
+    let scene = Scene::new().await;
+    scene.waiting("a").await;
+    for (claim, after_ms) in [(1, 0), (2, 2000), (3, 4000)] {
+        assert_eq!(scene.claim_submits(after_ms).await.len(), 1);
+        assert_eq!(scene.settle(after_ms, "a", claim, refused()).await, Settled::Done);
+    }
+    scene.submitting("b", 4500).await;
+    scene.settle(4600, "b", 1, super::accept("w-1")).await;
+    assert_eq!(scene.claim_submits(6000).await.len(), 1);
+    let dump = scene.settle_twice(6000, "a", 4, refused(), Settled::Refused).await;
+    check(
+        &dump,
+        expect![[r#"
+            dead
+              a 1800000006000
+            job:a ttl 200 s
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | ended-at 1800000006000 | error api-refused: 403 | history +0 accepted, +0 refused: 403, +2000 refused: 403, +4000 refused: 403, +6000 failed | polls 0 | posts 4 | refusals 3 0 | retries 3 | revision 1 | state failed | use-case-id birthday | user-id ann | v 1
+            job:b
+              accepted-at 1800000000000 | attempts 0 | body-sha1 9948.. | claim 1 | customer-id acme | history +0 accepted, +4600 submitted | next-at 1800000005600 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000004600 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+            poll
+              b 1800000005600
+            results
+              #1 client-request-id a | status failed | ended-at 1800000006000 | error api-refused: 403 | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 4 | polls 0
+        "#]],
+    );
+}
