@@ -105,6 +105,11 @@ impl Sandbox {
         self.shared.lock().change(change);
     }
 
+    /// Lets every token issued so far be refused.
+    pub fn revoke_tokens(&self) {
+        self.shared.lock().revoke_tokens();
+    }
+
     /// Ends it: nothing listens any more when this returns. Calls in hand get no answer.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;

@@ -102,9 +102,13 @@ impl State {
         self.ready_after.subscribe()
     }
 
+    pub(super) fn revoke_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
     pub(super) fn issue_token(&mut self, now: Instant) -> String {
         if self.options.single_token {
-            self.tokens.clear();
+            self.revoke_tokens();
         }
         let ttl = self.options.token_ttl;
         self.tokens.retain(|_, issued_at| lives(*issued_at, ttl, now));

@@ -13,7 +13,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::answer::{Answer, Body, Given};
 use super::transport::{Outgoing, Transport};
@@ -27,6 +27,12 @@ const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a failure answers for the next callers; doubled by each further one, up to the cap.
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 const FAILURE_HOLDS_AT_MOST: Duration = Duration::from_secs(30);
+/// A token that is refused before it is so old was revoked by somebody.
+const EARLY: Duration = Duration::from_secs(60);
+/// The shortest time from a token that was revoked early to the next; doubled by each further one,
+/// up to the cap, so that processes that revoke each other make no storm of token calls.
+const AFTER_EARLY: Duration = Duration::from_secs(1);
+const AFTER_EARLY_AT_MOST: Duration = Duration::from_secs(30);
 
 /// What a call shows to the API.
 pub(super) struct Access {
@@ -68,6 +74,33 @@ struct State {
     generation: u64,
     access: Option<Arc<Access>>,
     failure: Option<Failure>,
+    /// How many tokens in a row were revoked early.
+    revoked: u32,
+    /// Not before this may the next one be fetched.
+    next_at: Option<Instant>,
+}
+
+impl State {
+    /// The API refuses the token of this generation: it is not used any more.
+    fn refused(&mut self, stale: Option<u64>, now: Instant) {
+        let Some(access) = self.access.take_if(|it| Some(it.generation) == stale) else { return };
+        if now >= access.arrived_at + EARLY {
+            (self.revoked, self.next_at) = (0, None);
+            return;
+        }
+        let pause = AFTER_EARLY * 2_u32.saturating_pow(self.revoked.min(16));
+        self.next_at = Some(access.arrived_at + pause.min(AFTER_EARLY_AT_MOST));
+        self.revoked = self.revoked.saturating_add(1);
+        if self.revoked > 1 {
+            let (times, pause_s) = (self.revoked, pause.min(AFTER_EARLY_AT_MOST).as_secs());
+            tracing::warn!(
+                times,
+                pause_s,
+                "our token was revoked soon after it came, again: do other processes use the same \
+                 client_id, and does the API allow it one token only? Fetching them more slowly"
+            );
+        }
+    }
 }
 
 struct Failure {
@@ -97,7 +130,7 @@ impl Tokens {
         deadline: Instant,
     ) -> Result<Arc<Access>, NoToken> {
         let asked_at = Instant::now();
-        self.state().access.take_if(|it| Some(it.generation) == stale);
+        self.state().refused(stale, asked_at);
         if let Some(known) = self.known(asked_at) {
             self.renew_ahead(asked_at);
             return known;
@@ -151,6 +184,10 @@ impl Tokens {
 
     /// One fetch, and what it brought.
     async fn renew(self: Arc<Self>, turn: OwnedMutexGuard<()>) {
+        let next_at = self.state().next_at;
+        if let Some(next_at) = next_at {
+            sleep_until(next_at).await;
+        }
         let fetched = self.fetch().await;
         let mut state = self.state();
         match fetched {

@@ -133,7 +133,10 @@ impl PollPolicy {
     fn not_yet(&self, job: &PollClaim, age: Duration, took: Duration) -> Move {
         let expired = job.expires_in.is_some_and(|left| left <= took);
         if age < self.deadline && !expired {
-            return Move::Repoll { delay: self.backoff.delay(job.polls), streak: String::new() };
+            // Its own end is not overslept: the last check is then.
+            let left = job.expires_in.map_or(Duration::MAX, |left| left.saturating_sub(took));
+            let delay = self.backoff.delay(job.polls).min(left);
+            return Move::Repoll { delay, streak: String::new() };
         }
         let limit = if expired { "its expires-at" } else { "poll.deadline" };
         let detail = format!("no video {} s after acceptance, past {limit}", age.as_secs());
@@ -237,6 +240,9 @@ mod tests {
     #[test]
     fn a_job_past_its_own_end_gets_one_last_check() {
         let mut expired = claim(SECOND, None);
+        expired.expires_in = Some(3 * SECOND);
+        let last = decide(&expired, StatusOutcome::NotYet);
+        assert_eq!(last, Move::Repoll { delay: 2 * SECOND, streak: String::new() });
         expired.expires_in = Some(Duration::ZERO);
         assert_eq!(code(&decide(&expired, StatusOutcome::NotYet)), Some(ErrorCode::PollDeadline));
         let ready = StatusOutcome::Ready { video_url: Some("https://v".into()), image_url: None };

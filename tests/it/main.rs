@@ -12,6 +12,7 @@
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
+//! - `secrets`: values that must be seen nowhere.
 //! - `operator`: cancel, retry, resolve and pause beside a worker.
 //! - `bare_caller`: that against which the bench measures the queue.
 //! - `snippets`: the Python and Node examples of the README.
@@ -29,6 +30,7 @@ mod model;
 mod operator;
 mod outages;
 mod scripts;
+mod secrets;
 mod snippets;
 mod support;
 mod troubles;

@@ -193,3 +193,36 @@ async fn an_api_slower_than_our_patience_is_not_called_again_and_again() {
     assert!(ends.iter().all(|(_, status)| status == "completed"), "{ends:?}");
     stop(vec![worker]).await;
 }
+
+/// All tokens issued so far are refused from now on, three times.
+#[tokio::test]
+async fn a_revoked_token_is_fetched_once_by_each_worker() {
+    const REVOCATIONS: u64 = 3;
+    let site = Site::new(distant()).await;
+    let workers = vec![site.worker(), site.worker()];
+    for revocation in 1..=REVOCATIONS {
+        for number in 0..100 {
+            site.xadd(&body(&format!("job-{revocation}-{number}"))).await;
+        }
+        let so_far = (revocation - 1) * 100;
+        until("some", PATIENCE, async || site.counter("submitted").await > so_far + 20).await;
+        site.sandbox.revoke_tokens();
+        site.results_reach(usize::try_from(revocation * 100).unwrap(), PATIENCE).await;
+    }
+    all_complete(&site, usize::try_from(REVOCATIONS * 100).unwrap()).await;
+    let fetched = site.sandbox.stats().token_calls();
+    assert!(fetched <= 2 * REVOCATIONS + 4, "{fetched} token calls");
+    stop(workers).await;
+}
+
+#[tokio::test]
+async fn workers_that_revoke_each_other_make_no_storm() {
+    let site = Site::new(sandbox::Options { single_token: true, ..distant() }).await;
+    let began = std::time::Instant::now();
+    let workers = vec![site.worker(), site.worker(), site.worker()];
+    enqueue(&site, 100).await;
+    all_complete(&site, 100).await;
+    let (fetched, seconds) = (site.sandbox.stats().token_calls(), began.elapsed().as_secs());
+    assert!(fetched <= seconds + 3, "{fetched} token calls in {seconds} s");
+    stop(workers).await;
+}

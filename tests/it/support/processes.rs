@@ -95,6 +95,12 @@ impl Site {
         self.run_with_input(arguments, b"").await
     }
 
+    /// Runs a command with one more setting.
+    pub(crate) async fn run_with(&self, arguments: &[&str], variable: &str, value: &str) -> Output {
+        let child = self.command(arguments).env(variable, value).output();
+        timeout(Duration::from_secs(60), child).await.unwrap().unwrap()
+    }
+
     /// Runs a command with this standard input.
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = self.command(arguments);
