@@ -22,9 +22,17 @@ const REDIS_PASSWORD: &str = "canary-redis-password";
 const CANARIES: [&str; 6] =
     [CLIENT_SECRET, API_KEY, TOKEN, WEBHOOK_SECRET, GATEWAY_KEY, REDIS_PASSWORD];
 
+#[derive(Default)]
+struct Counts {
+    tokens: AtomicUsize,
+    calls: AtomicUsize,
+}
+
 /// Gives a token now and then, and quotes everything else it gets in another kind of answer each
 /// time.
-async fn quote(State(count): State<Arc<AtomicUsize>>, request: Request) -> Response {
+async fn quote(State(counts): State<Arc<Counts>>, request: Request) -> Response {
+    let is_token_call = request.uri().path() == "/getToken";
+    let count = if is_token_call { &counts.tokens } else { &counts.calls };
     let number = count.fetch_add(1, Ordering::Relaxed);
     let quoted = format!("{} {:?}", request.uri(), request.headers());
     let in_json = |status: &str| {
@@ -33,14 +41,15 @@ async fn quote(State(count): State<Arc<AtomicUsize>>, request: Request) -> Respo
             "{{\"status\":\"{status}\",\"message\":{message},\"whilter-request-id\":\"w-{number}\"}}"
         )
     };
-    if request.uri().path() == "/getToken" {
+    if is_token_call {
         return match number % 4 {
             0 => (StatusCode::INTERNAL_SERVER_ERROR, quoted).into_response(),
             1 => (StatusCode::OK, quoted).into_response(),
             _ => format!("{{\"access_token\":\"{TOKEN}\",\"expires_in\":86400}}").into_response(),
         };
     }
-    match number % 9 {
+    // Each kind twice in a row: a 401 is repeated once with another token.
+    match number / 2 % 9 {
         0 => (StatusCode::FORBIDDEN, quoted).into_response(),
         1 => (StatusCode::BAD_REQUEST, in_json("FAILED")).into_response(),
         2 => (StatusCode::INTERNAL_SERVER_ERROR, format!("<html>{quoted}</html>")).into_response(),
@@ -58,8 +67,8 @@ async fn no_secret_is_seen_anywhere() {
     const JOBS: usize = 24;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
-    let calls = Arc::<AtomicUsize>::default();
-    let routes = Router::new().fallback(quote).with_state(Arc::clone(&calls));
+    let counts = Arc::<Counts>::default();
+    let routes = Router::new().fallback(quote).with_state(Arc::clone(&counts));
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     let port = reelq::cli::private_redis::free_port().await.unwrap();
     let http = format!("127.0.0.1:{port}");
@@ -89,7 +98,7 @@ async fn no_secret_is_seen_anywhere() {
     for number in 0..JOBS {
         site.xadd(&body(&format!("job-{number}"))).await;
     }
-    let all_kinds = async || calls.load(Ordering::Relaxed) >= 40 && site.results().await > 0;
+    let all_kinds = async || counts.calls.load(Ordering::Relaxed) >= 40 && site.results().await > 0;
     until("answers of all kinds", Duration::from_secs(60), all_kinds).await;
     let mut seen = vec![("the key space", site.queue.dump().await)];
     for path in ["/metrics", "/readyz", "/healthz"] {
