@@ -68,7 +68,7 @@ impl Entry {
 }
 
 impl EntryFields {
-    const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
+    pub(super) const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
 
     /// Reads what may stand beside a body, as (name, value); other names are ignored.
     ///

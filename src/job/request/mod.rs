@@ -13,7 +13,7 @@ mod found;
 mod parse;
 mod problems;
 #[cfg(test)]
-mod property_tests;
+pub(crate) mod property_tests;
 #[cfg(test)]
 mod tests;
 

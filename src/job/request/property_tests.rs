@@ -5,9 +5,35 @@ use std::borrow::Cow;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use serde_json::{Value, json};
 
 use super::*;
+
+/// So many cases, unless PROPTEST_CASES says otherwise; what failed once is kept beside the source
+/// and tried first.
+pub(crate) fn many(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    let corpus = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(corpus)), ..default }
+}
+
+/// The fields of a stream entry: names that mean something, and others, with values good and bad.
+fn entries() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+    let name = prop_oneof![
+        4 => Just(b"job".to_vec()),
+        4 => prop::sample::select(EntryFields::NAMES.to_vec()).prop_map(|it| it.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..9),
+    ];
+    let value = prop_oneof![
+        3 => requests().prop_map(Request::into_body),
+        2 => "[0-9]{10,15}".prop_map(String::into_bytes),
+        1 => Just(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_vec()),
+        2 => vec(any::<u8>(), 0..60),
+    ];
+    vec((name, value), 0..6)
+}
 
 fn requests() -> impl Strategy<Value = Request> {
     let texts = || option::of(vec(".{0,12}", 0..3));
@@ -52,6 +78,27 @@ fn read_in_every_way(body: &[u8]) {
 }
 
 proptest! {
+    #![proptest_config(many(100_000))]
+
+    #[test]
+    fn an_entry_is_a_job_or_says_every_fault(fields in entries()) {
+        let bodies = fields.iter().filter(|(name, _)| name == b"job").count();
+        let entry = Entry::read(fields, UnknownFields::Reject);
+        match &entry.request {
+            Ok(request) => {
+                prop_assert!(bodies == 1 && entry.id.as_ref() == Some(request.id()));
+                prop_assert_eq!(request.body(), &entry.body[..]);
+            }
+            Err(problems) => prop_assert!(!problems.is_empty() && problems.listed().len() <= 20),
+        }
+        prop_assert!(entry.fields.meta.is_none_or(|meta| meta.len() <= 4096));
+    }
+}
+
+proptest! {
+    // Three kinds of bodies that nobody should send.
+    #![proptest_config(many(34_000))]
+
     #[test]
     fn arbitrary_bytes_are_only_a_problem(body in vec(any::<u8>(), 0..300)) {
         read_in_every_way(&body);
@@ -87,6 +134,11 @@ proptest! {
         }
         read_in_every_way(&body);
     }
+
+}
+
+proptest! {
+    #![proptest_config(many(1000))]
 
     #[test]
     fn a_valid_request_round_trips(request in requests()) {

@@ -6,6 +6,7 @@
 mod client;
 mod faults;
 mod outcome;
+mod property;
 mod token;
 
 use std::sync::{Arc, Mutex};
