@@ -131,6 +131,8 @@ fn set_gauges(stats: &Stats) {
             gauge!("reelq_stage_halted", "stage" => stage.clone(), "reason" => state.as_str())
                 .set(is_so);
         }
+        let again_at = Duration::from_millis(closed.next_probe.unwrap_or_default());
+        gauge!("reelq_stage_next_probe_timestamp_seconds", "stage" => stage.clone()).set(again_at);
     }
     for (group, age_ms) in &stats.result_groups_ms {
         let age = Duration::from_millis(*age_ms);

@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 22] = [
+pub const KEYS: [(&str, &str); 23] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -29,6 +29,7 @@ pub const KEYS: [(&str, &str); 22] = [
     ("rate:submit", "string"),
     ("rate:poll", "string"),
     ("halt-ended:submit", "string"),
+    ("token-turn", "string"),
     ("wake", "channel"),
 ];
 

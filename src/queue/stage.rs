@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::admit::milliseconds;
+use super::connection::command;
 use super::error::QueueError;
 use super::scripts::{Call, Name};
 use super::{Queue, SubmitRules};
@@ -57,6 +58,8 @@ pub struct StageView {
     pub state: StageState,
     /// Why not; empty when it does.
     pub reason: String,
+    /// How long until it is tried again; zero when it makes calls.
+    pub again_in: Duration,
 }
 
 /// What a call told of the API, for the whole fleet.
@@ -104,6 +107,25 @@ pub struct Report<'a> {
 }
 
 impl Queue {
+    /// Takes the fleet's next turn to fetch a token; between two turns passes the time `apart`.
+    /// Says how long to wait before asking again; zero: the turn is taken.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn take_token_turn(&self, apart: Duration) -> Result<Duration, QueueError> {
+        let key = self.keys.named("token-turn");
+        let mut take = command("SET");
+        take.arg(&key).arg("").arg("NX").arg("PX").arg(milliseconds(apart));
+        if self.connection.query::<Option<String>>(&take).await?.is_some() {
+            return Ok(Duration::ZERO);
+        }
+        let mut left = command("PTTL");
+        left.arg(&key);
+        let left_ms: i64 = self.connection.query(&left).await?;
+        // Negative when it is gone by now.
+        Ok(u64::try_from(left_ms).map_or(apart, Duration::from_millis).min(apart))
+    }
+
     /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.
     ///
     /// # Errors

@@ -78,12 +78,17 @@ impl Stats {
 /// The stages of a job's life that may be closed.
 const STAGES: [&str; 2] = ["submit", "poll"];
 
-/// The fields of a stage's hash, as they are asked for.
-type StageFields = (Option<String>, Option<String>, Option<u64>, Option<u64>);
-
-fn closed_stage((state, reason, since, next_probe): StageFields) -> ClosedStage {
+/// Reads the fields of a stage's hash, as they are asked for: state, reason, since, next-probe.
+fn closed_stage([state, reason, since, next_probe]: [Option<String>; 4]) -> ClosedStage {
     let state = state.unwrap_or_else(|| StageState::Open.as_str().to_owned());
-    ClosedStage { state, reason: reason.unwrap_or_default(), since, next_probe }
+    // What somebody wrote there by hand may be no time.
+    let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    ClosedStage {
+        state,
+        reason: reason.unwrap_or_default(),
+        since: time(since),
+        next_probe: time(next_probe),
+    }
 }
 
 /// The head of a sorted set: at most one member with its score.

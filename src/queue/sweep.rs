@@ -88,7 +88,13 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
     };
     let mut stage = || -> Result<StageView, QueueError> {
         let state = StageState::parse(&values.take::<String>()?);
-        Ok(StageView { state, reason: values.take()? })
+        let reason = values.take()?;
+        let again_at: u64 = values.take()?;
+        Ok(StageView {
+            state,
+            reason,
+            again_in: Duration::from_millis(again_at.saturating_sub(now)),
+        })
     };
     let (submit, poll) = (stage()?, stage()?);
     let mut silent = Vec::new();

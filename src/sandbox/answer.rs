@@ -36,6 +36,11 @@ impl Reply {
         Self::json(status, &Error { status: "ERROR", message })
     }
 
+    pub(super) fn html(page: &'static str) -> Self {
+        Self { status: StatusCode::OK, body: page.into(), header: None }
+            .with(CONTENT_TYPE, "text/html")
+    }
+
     pub(super) fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Endpoint not found, check the URL")
     }

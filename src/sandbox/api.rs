@@ -45,6 +45,7 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> (Ans
         Mode::Normal => state.serve(call, &head.headers, now),
         Mode::Refuse => Answer::Reply(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
         Mode::Down => Answer::Reply(server_error()),
+        Mode::Html => Answer::Reply(Reply::html("<html><body>Welcome</body></html>")),
     };
     state.calls.count(endpoint, &answer);
     (answer, state.options.latency)

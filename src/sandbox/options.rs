@@ -96,6 +96,8 @@ pub enum Mode {
     Refuse,
     /// Every call is answered with 500.
     Down,
+    /// Every call is answered with 200 and a page of HTML.
+    Html,
 }
 
 impl Default for Options {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::endpoints::Endpoints;
 use super::outcome;
-use super::token::{Access, NoToken, Tokens};
+use super::token::{Access, NoToken, TokenTurn, Tokens};
 use super::transport::{Outgoing, Transport};
 use crate::config::{Api, Deliverable};
 use crate::job::{JobId, Refusal, StatusOutcome, SubmitOutcome};
@@ -57,7 +57,8 @@ struct Parts {
 }
 
 impl Client {
-    /// A client that keeps as many connections as there are calls in flight.
+    /// A client that keeps as many connections as there are calls in flight. `fleet_turn` keeps
+    /// processes that revoke each other's tokens from fetching them all at once.
     ///
     /// Proxies of the environment (`HTTPS_PROXY` and the like) are used, except for a loopback
     /// address.
@@ -68,11 +69,12 @@ impl Client {
         api: &Api,
         submit_concurrency: usize,
         poll_concurrency: usize,
+        fleet_turn: TokenTurn,
     ) -> Result<Self, BuildError> {
         let endpoints = Endpoints::new(api)?;
         let posts = Transport::new(api, submit_concurrency, POSTS_IDLE)?;
         let gets = Arc::new(Transport::new(api, poll_concurrency, GETS_IDLE)?);
-        let tokens = Tokens::new(api, endpoints.token.clone(), Arc::clone(&gets));
+        let tokens = Tokens::new(api, endpoints.token.clone(), Arc::clone(&gets), fleet_turn);
         Ok(Self(Arc::new(Parts { endpoints, tokens, posts, gets })))
     }
 

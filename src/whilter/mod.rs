@@ -18,3 +18,4 @@ mod transport;
 mod wire;
 
 pub use client::{BuildError, Client};
+pub use token::TokenTurn;

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -33,6 +34,9 @@ const EARLY: Duration = Duration::from_secs(60);
 /// up to the cap, so that processes that revoke each other make no storm of token calls.
 const AFTER_EARLY: Duration = Duration::from_secs(1);
 const AFTER_EARLY_AT_MOST: Duration = Duration::from_secs(30);
+
+/// Returns when the fleet may fetch another token. Asked only after a token was revoked early.
+pub type TokenTurn = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What a call shows to the API.
 pub(super) struct Access {
@@ -64,6 +68,7 @@ pub(super) struct Tokens {
     client_id: String,
     client_secret: Secret,
     api_key: Secret,
+    fleet_turn: TokenTurn,
     state: Mutex<State>,
     /// Whoever holds it may fetch.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -110,7 +115,12 @@ struct Failure {
 }
 
 impl Tokens {
-    pub(super) fn new(api: &Api, url: Url, transport: Arc<Transport>) -> Arc<Self> {
+    pub(super) fn new(
+        api: &Api,
+        url: Url,
+        transport: Arc<Transport>,
+        fleet_turn: TokenTurn,
+    ) -> Arc<Self> {
         Arc::new(Self {
             transport,
             url,
@@ -118,6 +128,7 @@ impl Tokens {
             client_id: api.client_id.clone(),
             client_secret: api.client_secret.clone(),
             api_key: api.api_key.clone(),
+            fleet_turn,
             state: Mutex::default(),
             turn: Arc::default(),
         })
@@ -187,6 +198,7 @@ impl Tokens {
         let next_at = self.state().next_at;
         if let Some(next_at) = next_at {
             sleep_until(next_at).await;
+            (self.fleet_turn)().await;
         }
         let fetched = self.fetch().await;
         let mut state = self.state();

@@ -70,7 +70,7 @@ impl Guard {
 
     /// The stage's state, as a beat brought it.
     pub(crate) fn saw(&self, view: StageView) {
-        let StageView { state, reason } = view;
+        let StageView { state, reason, again_in } = view;
         self.saw_state(state);
         if std::mem::replace(&mut self.inner().said, state) == state {
             return;
@@ -79,7 +79,8 @@ impl Guard {
         if state == StageState::Open {
             tracing::info!("{stage}: open again");
         } else {
-            tracing::warn!(reason, "{stage}: {state}, for all workers");
+            let again_in = format!("{:.1} s", again_in.as_secs_f64());
+            tracing::warn!(reason, again_in, "{stage}: {state}, for all workers");
         }
     }
 
@@ -119,7 +120,7 @@ impl Guard {
         let report =
             Report { stage, news, reason: why, wait, wait_at_most: self.backoff.max, job: id };
         match self.queue.report(report, self.rules).await {
-            Ok(true) => self.changed(news, why),
+            Ok(true) => self.changed(news, why, wait),
             Ok(false) => {}
             // The next call that ends brings the same news.
             Err(error) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
@@ -127,7 +128,7 @@ impl Guard {
     }
 
     /// What this process has just changed, it need not be told.
-    fn changed(&self, news: News, why: &str) {
+    fn changed(&self, news: News, why: &str, again_in: Duration) {
         let state = match news {
             News::Halted => StageState::Halted,
             News::Broken => StageState::Broken,
@@ -135,7 +136,7 @@ impl Guard {
             News::Alive => StageState::Open,
             News::ProbeFailed => return,
         };
-        self.saw(StageView { state, reason: why.to_owned() });
+        self.saw(StageView { state, reason: why.to_owned(), again_in });
     }
 }
 

@@ -97,14 +97,16 @@ impl Health {
     }
 
     /// What keeps the stages from working as they would, as of the last beat: one item a stage,
-    /// such as `submit: halted (403: forbidden)`.
+    /// such as `submit: halted for 4 s (403: forbidden)`: until it is tried again.
     #[must_use]
     pub fn hindrances(&self) -> Vec<String> {
         let inner = self.lock();
         let paused = inner.paused.then(|| "submit: paused".to_owned());
         let closed = ["submit", "poll"].iter().zip(&inner.stages).filter_map(|(stage, view)| {
-            let StageView { state, reason } = view;
-            (*state != StageState::Open).then(|| format!("{stage}: {state} ({reason})"))
+            let StageView { state, reason, again_in } = view;
+            let seconds = again_in.as_millis().div_ceil(1000);
+            (*state != StageState::Open)
+                .then(|| format!("{stage}: {state} for {seconds} s ({reason})"))
         });
         paused.into_iter().chain(closed).collect()
     }

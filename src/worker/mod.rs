@@ -49,7 +49,7 @@ use self::wake::Wake;
 use self::window::Window;
 use crate::config::{Api, Settings};
 use crate::queue::{Inbox, Queue, QueueError};
-use crate::whilter::{BuildError, Client};
+use crate::whilter::{BuildError, Client, TokenTurn};
 
 pub use self::health::Health;
 
@@ -97,7 +97,8 @@ impl Worker {
     /// [`StartError`]: nothing was started then.
     pub async fn start(settings: &Settings, api: &Api, queue: Queue) -> Result<Self, StartError> {
         let name: Arc<str> = unique_name().into();
-        let client = Client::new(api, settings.submit.concurrency, settings.poll.concurrency)?;
+        let (submits, polls) = (settings.submit.concurrency, settings.poll.concurrency);
+        let client = Client::new(api, submits, polls, token_turns(&queue))?;
         let health = Health::default();
         let (submit_alarm, poll_alarm) = (Arc::<Alarm>::default(), Arc::<Alarm>::default());
         let rules = submit_rules(settings);
@@ -274,6 +275,25 @@ impl Worker {
             window.closed().await;
         }
     }
+}
+
+/// After a token was revoked early, the whole fleet fetches at most one in this time.
+const TOKENS_APART: Duration = Duration::from_secs(1);
+
+/// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and
+/// nothing to do either.
+fn token_turns(queue: &Queue) -> TokenTurn {
+    let queue = queue.clone();
+    Arc::new(move || {
+        let queue = queue.clone();
+        Box::pin(async move {
+            while let Ok(wait) = queue.take_token_turn(TOKENS_APART).await
+                && !wait.is_zero()
+            {
+                tokio::time::sleep(wait).await;
+            }
+        })
+    })
 }
 
 /// `<host>/<version>/<ulid>`: new at every start, so that nobody keeps a dead one's beat alive.

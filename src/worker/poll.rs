@@ -83,20 +83,21 @@ impl Stage for PollStage {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        let many_unknown = guard.is_halted() || guard.refuses_many();
-        self.policy.decide(job, outcome, took, many_unknown)
+        let unwell = guard.is_halted() || guard.refuses_many();
+        self.policy.decide(job, outcome, took, unwell)
     }
 }
 
 impl PollPolicy {
     /// What an outcome means for a job that is `polling` (docs/contract.md, section 7). `took` is
-    /// the time since the claim; `many_unknown` says that the stage is halted, or about to be.
+    /// the time since the claim; `unwell` says that the stage is halted, or about to be: then the fault
+    /// is hardly the job's.
     pub(crate) fn decide(
         &self,
         job: &PollClaim,
         outcome: StatusOutcome,
         took: Duration,
-        many_unknown: bool,
+        unwell: bool,
     ) -> Move {
         let age = job.age + took;
         let streak = job.streak.as_deref().and_then(Streak::parse);
@@ -114,14 +115,14 @@ impl PollPolicy {
             }
             StatusOutcome::NotFound { detail } => {
                 let streak = Streak::not_found(streak, age);
-                if streak.is_unknown_transaction(age, self.not_found_grace) && !many_unknown {
+                if streak.is_unknown_transaction(age, self.not_found_grace) && !unwell {
                     return failed(Fault::new(ErrorCode::UnknownTransaction, detail));
                 }
                 self.again(job, age, Some(streak), Duration::ZERO)
             }
             StatusOutcome::BadRequest { detail } => {
                 let streak = Streak::bad_request(streak, age);
-                if streak.is_status_refused() {
+                if streak.is_status_refused() && !unwell {
                     return failed(Fault::new(ErrorCode::StatusRefused, detail));
                 }
                 self.again(job, age, Some(streak), Duration::ZERO)

@@ -98,7 +98,7 @@ impl Writer {
             Move::Repoll { delay, .. } => self.poll_alarm.ring_in(*delay),
             Move::Requeue { delay, .. } => self.submit_alarm.ring_in(*delay),
             Move::Unconfirm { event, .. } => {
-                tracing::warn!(job.id = %id, "unconfirmed: {event}");
+                tracing::warn!(job.id = %id, "{event}");
                 self.submit_alarm.ring_in(self.rules.grace);
             }
             Move::Finish { end, .. } => report_end(id, end),

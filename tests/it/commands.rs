@@ -74,19 +74,13 @@ async fn mistakes_end_with_their_own_codes_and_all_at_once() {
 /// Health and metrics answer while the worker works.
 #[tokio::test]
 async fn a_worker_serves_health_and_metrics() {
-    let port = reelq::cli::private_redis::free_port().await.unwrap();
-    let address = format!("127.0.0.1:{port}");
-    let site = Site::new(faultless()).await.with("REELQ_HTTP__LISTEN", &address);
+    let (site, http) = Site::new(faultless()).await.serving().await;
     let worker = site.worker();
     site.xadd(&body("a")).await;
     site.results_reach(1, Duration::from_secs(20)).await;
-    let get = async |path: &str| {
-        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    };
-    assert_eq!(get("/healthz").await, (200, "ok\n".to_owned()));
-    assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
-    let (_, metrics) = get("/metrics").await;
+    assert_eq!(http.get("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(http.get("/readyz").await, (200, "ready\n".to_owned()));
+    let (_, metrics) = http.get("/metrics").await;
     for line in [
         "reelq_jobs_ended_total{queue=\"video\",status=\"completed\",error=\"\"} 1",
         "reelq_workers{queue=\"video\"} 1",

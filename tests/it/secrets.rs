@@ -70,10 +70,8 @@ async fn no_secret_is_seen_anywhere() {
     let counts = Arc::<Counts>::default();
     let routes = Router::new().fallback(quote).with_state(Arc::clone(&counts));
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-    let port = reelq::cli::private_redis::free_port().await.unwrap();
-    let http = format!("127.0.0.1:{port}");
-    let site = Site::new(faultless())
-        .await
+    let (site, http) = Site::new(faultless()).await.serving().await;
+    let site = site
         .with("REELQ_API__BASE_URL", &api)
         .with("REELQ_API__CLIENT_SECRET", CLIENT_SECRET)
         .with("REELQ_API__API_KEY", API_KEY)
@@ -81,7 +79,6 @@ async fn no_secret_is_seen_anywhere() {
         .with("REELQ_GATEWAY__API_KEYS", &format!("shop:{GATEWAY_KEY}"))
         .with("REELQ_REDIS__PASSWORD", REDIS_PASSWORD)
         .with("REELQ_LOG__FILTER", "trace")
-        .with("REELQ_HTTP__LISTEN", &http)
         .with("REELQ_SUBMIT__BACKOFF_INITIAL", "50ms")
         .with("REELQ_SUBMIT__BACKOFF_MAX", "100ms")
         .with("REELQ_POLL__MAX", "100ms");
@@ -102,8 +99,7 @@ async fn no_secret_is_seen_anywhere() {
     until("answers of all kinds", Duration::from_secs(60), all_kinds).await;
     let mut seen = vec![("the key space", site.queue.dump().await)];
     for path in ["/metrics", "/readyz", "/healthz"] {
-        let answer = reqwest::get(format!("http://{http}{path}")).await.unwrap();
-        seen.push((path, answer.text().await.unwrap()));
+        seen.push((path, http.get(path).await.1));
     }
     for command in
         [&["stats"][..], &["status", "job-1"], &["results"], &["config"], &["worker", "-x"]]

@@ -99,6 +99,40 @@ async fn an_outage_breaks_the_stage_and_spends_few_calls() {
 }
 
 #[tokio::test]
+async fn an_api_that_answers_pages_halts_the_stage() {
+    let (site, http) = Site::new(distant()).await.serving().await;
+    let site =
+        site.with("REELQ_API__REQUEST_TIMEOUT", "1s").with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "1s");
+    let worker = site.worker();
+    begin_well(&site).await;
+    site.sandbox.set(|options| options.mode = Mode::Html);
+    let calls_before = calls(&site);
+    enqueue(&site, 50).await;
+    let says_why = async || {
+        let (_, readyz) = http.get("/readyz").await;
+        readyz.starts_with("ready; submit: halted for ")
+            && readyz.contains(" s (200, not understood: ")
+    };
+    until("the halt in /readyz", PATIENCE, says_why).await;
+    let (_, metrics) = http.get("/metrics").await;
+    let halted = r#"reelq_stage_halted{queue="video",stage="submit",reason="halted"} 1"#;
+    assert!(metrics.contains(halted), "{metrics}");
+    let again_at = metrics
+        .lines()
+        .find(|it| {
+            it.starts_with("reelq_stage_next_probe_timestamp_seconds") && it.contains("submit")
+        })
+        .and_then(|it| it.rsplit(' ').next()?.parse::<f64>().ok());
+    assert!(again_at.is_some_and(|it| it > 1.7e9), "{again_at:?}");
+    sleep(Duration::from_secs(4)).await;
+    let made = calls(&site) - calls_before;
+    assert!(made < 20, "{made} calls");
+    site.sandbox.set(|options| options.mode = Mode::Normal);
+    all_complete(&site, 51).await;
+    stop(vec![worker]).await;
+}
+
+#[tokio::test]
 async fn a_foreign_template_fails_its_job_and_no_other() {
     let foreign = Some("foreign".to_owned());
     let site = Site::new(sandbox::Options { foreign_use_case: foreign, ..distant() }).await;

@@ -17,7 +17,8 @@
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
 --   closed stage, how many expired and how many failed here, then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
 -- Why: `resend` is an operator's word to send it once more, however often it was sent.
--- Why: while the stage is halted no job ends by time; one past its expires-at just waits.
+-- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
+--   others behind it may be probes.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
 local now = clock(ARGV[1])
@@ -25,7 +26,7 @@ local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local number, max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local retention, rate = { failed_ms = ARGV[8] }, ARGV[9]
 local claimed = P .. 'claimed:submit:' .. worker
-local MAX_REPLY_BYTES = 1048576
+local MAX_REPLY_BYTES, PUT_OFF_MS = 1048576, 30000
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
@@ -56,7 +57,10 @@ for _, id in ipairs(again or {}) do
   if job[1] == 'submitting' and job[3] == worker then give(id, job, int(num(job[2]))) end
 end
 if again then return answer() end
-if redis.call('EXISTS', P .. 'paused') == 1 then return reply end
+if redis.call('EXISTS', P .. 'paused') == 1 then
+  reply[3] = gated.state or ''
+  return reply
+end
 if gated.take == 0 then return answer() end
 local halt_ended = halted and now or num(redis.call('GET', P .. 'halt-ended:submit'))
 
@@ -90,17 +94,18 @@ local function decide(id, place)
     return true
   end
   local deadline, unanswered = submit_deadline(job, 8, max_age_ms, halt_ended), num(job[6])
-  if deadline <= now and halted then
-    return false
-  elseif deadline <= now then
-    overdue(id, record, unanswered)
-  elseif place == 'unconfirmed' and unanswered > max_resends and not job[7] then
-    redis.call('HSET', record, 'next-at', int(deadline))
-    redis.call('ZADD', P .. place, int(deadline), id)
-    return false
-  else
-    take(id, record, job)
+  local is_over, put_off_to = deadline <= now, nil
+  if is_over and halted then
+    put_off_to = now + PUT_OFF_MS
+  elseif not is_over and place == 'unconfirmed' and unanswered > max_resends and not job[7] then
+    put_off_to = deadline
   end
+  if put_off_to then
+    redis.call('HSET', record, 'next-at', int(put_off_to))
+    redis.call('ZADD', P .. place, int(put_off_to), id)
+    return false
+  end
+  if is_over then overdue(id, record, unanswered) else take(id, record, job) end
   return true
 end
 

@@ -146,9 +146,11 @@ local function in_hand(id)
   return redis.call('ZSCORE', P .. 'leases', id)
 end
 
--- The due time at the head of a sorted set, or '' when it is empty.
+-- The due time at the head of a sorted set, or '' when it is empty. A score that somebody wrote by
+-- hand may be no whole number.
 local function head(place)
-  return redis.call('ZRANGE', P .. place, 0, 0, 'WITHSCORES')[2] or ''
+  local due = redis.call('ZRANGE', P .. place, 0, 0, 'WITHSCORES')[2]
+  return due and int(math.max(0, math.min(tonumber(due), 1e15))) or ''
 end
 
 -- A learned rate that has grown to so many calls a second limits nobody any more.

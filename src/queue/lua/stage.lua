@@ -14,6 +14,7 @@
 -- Why: whoever comes first closes it; what others see meanwhile says nothing new. A halt says more
 --   than a break, and a break more than a limit.
 -- Why: an answer does not lift a limit: that ends by itself.
+-- Why: how long a halt has lasted is noted as it lasts, since somebody may end it by a DEL.
 local now = clock(ARGV[1])
 local stage, news, reason, wait_ms, wait_max_ms = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local id, max_age_ms = ARGV[7], ARGV[8]
@@ -28,7 +29,13 @@ local fields = read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 
 local state, next_probe, probes = fields[1], num(fields[2]), num(fields[5])
 
 -- writes
+-- Jobs do not grow older by a halt of the submit stage, up to now.
+local function halted_until_now()
+  if stage == 'submit' then redis.call('SET', P .. 'halt-ended:submit', int(now), 'PX', max_age_ms) end
+end
+
 local function close()
+  if news == 'halted' then halted_until_now() end
   redis.call('DEL', hash)
   redis.call('HSET', hash, 'state', news, 'reason', reason, 'since', int(now), 'next-probe',
     int(now + wait_ms), 'probes', '0')
@@ -51,6 +58,7 @@ end
 
 local function failed()
   if fields[3] ~= id or fields[4] ~= '1' then return 0 end
+  if state == 'halted' then halted_until_now() end
   local wait = math.min(wait_max_ms, wait_ms * 2 ^ math.min(probes + 1, 30))
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes + 1),
     'probing', '0')
@@ -58,10 +66,8 @@ local function failed()
 end
 
 local function open()
+  if state == 'halted' then halted_until_now() end
   redis.call('DEL', hash)
-  if state == 'halted' and stage == 'submit' then
-    redis.call('SET', P .. 'halt-ended:submit', int(now), 'PX', max_age_ms)
-  end
   redis.call('PUBLISH', P .. 'wake', stage)
   return 1
 end

@@ -5,8 +5,9 @@
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] worker
 -- ARGV[3] silent_ms: after which silence a worker counts as dead
--- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none), state
---   and reason of the stages submit and poll ('' = open), then the names of at most 10 silent workers
+-- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
+--   reason ('' = open) and when it is tried again of the stages submit and poll; then the names of
+--   at most 10 silent workers
 local now = clock(ARGV[1])
 local worker, silent_ms = ARGV[2], tonumber(ARGV[3])
 
@@ -18,9 +19,10 @@ redis.call('ZADD', P .. 'workers', now, worker)
 local reply = { now, redis.call('EXISTS', P .. 'paused'), head('submit'), head('unconfirmed'),
   head('poll') }
 for _, stage in ipairs({ 'submit', 'poll' }) do
-  local fields = read(P .. 'stage:' .. stage, 'state', 'reason')
+  local fields = read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe')
   reply[#reply + 1] = fields[1] or ''
   reply[#reply + 1] = fields[2] or ''
+  reply[#reply + 1] = num(fields[3])
 end
 for _, name in ipairs(silent) do
   if name ~= worker then reply[#reply + 1] = name end

@@ -148,13 +148,14 @@ async fn latency_passes_before_the_answer_and_after_the_effect() {
 async fn an_outage_begins_and_ends_while_it_runs() {
     let caller = Caller::start(quiet()).await;
     let transaction = caller.accepted("job").await;
-    for (mode, code) in [(Mode::Down, 500), (Mode::Refuse, 403), (Mode::Normal, 200)] {
+    let modes = [(Mode::Down, 500), (Mode::Refuse, 403), (Mode::Html, 200), (Mode::Normal, 200)];
+    for (mode, code) in modes {
         caller.sandbox.set(|options| options.mode = mode);
         assert_eq!(token(&caller.sandbox).await.code(), code, "{mode:?}");
         assert_eq!(caller.submit("other").await.unwrap().code(), code, "{mode:?}");
         assert_eq!(caller.status(&transaction).await.unwrap().code(), code, "{mode:?}");
     }
-    assert_eq!(caller.sandbox.posts_of("other"), 3);
+    assert_eq!(caller.sandbox.posts_of("other"), 4);
     assert_eq!(caller.sandbox.accepted_of("other"), 1);
 }
 

@@ -84,12 +84,43 @@ async fn a_connection_lost_after_sending_is_unknown() {
     let head = body.split("\r\n\r\n").next().unwrap().to_owned() + "\r\n\r\n";
     let half = body[..body.len() - 10].to_owned();
     for reply in [String::new(), "HTTP/1.1 200".to_owned(), head, half] {
-        let sent = reply.clone();
-        let server = Server::with_token(move |_, _| Reply::Close(sent.clone())).await;
-        let outcome = submit(&server.client()).await;
-        assert!(is_unknown(&outcome), "after {reply:?}: {outcome:?}");
-        assert_eq!(server.calls().len(), 1, "a POST is never repeated by itself");
+        for lose in [Reply::Close, Reply::Reset] {
+            let sent = reply.clone();
+            let server = Server::with_token(move |_, _| lose(sent.clone())).await;
+            let outcome = submit(&server.client()).await;
+            assert!(is_unknown(&outcome), "after {reply:?}: {outcome:?}");
+            assert_eq!(server.calls().len(), 1, "a POST is never repeated by itself");
+        }
     }
+}
+
+#[tokio::test]
+async fn an_answer_may_drip_as_long_as_the_call_has_time() {
+    let reply = exchange(SUBMIT).1;
+    let dripping = DRIP * u32::try_from(reply.len()).unwrap();
+    let server = Server::with_token(move |_, _| Reply::Drip(reply.clone())).await;
+    assert_eq!(submit(&server.client()).await, accepted("w-1"));
+    let request_timeout = dripping / 3;
+    let began = Instant::now();
+    let outcome = submit(&client(&Api { request_timeout, ..api(server.port) })).await;
+    assert!(is_unknown(&outcome), "{outcome:?}");
+    assert!(began.elapsed() < dripping, "{:?} of {dripping:?}", began.elapsed());
+}
+
+/// What counts is what the body says, not what its header calls it.
+#[tokio::test]
+async fn a_content_type_decides_nothing() {
+    let typed = |content_type: &str, body: &str| {
+        answer(&format!("200 OK\r\ncontent-type: {content_type}"), body)
+    };
+    let json = r#"{"status":"SUCCESS","whilter-request-id":"w-9"}"#;
+    let answered = typed("text/html", json);
+    let server = Server::with_token(move |_, _| Reply::Keep(answered.clone())).await;
+    assert_eq!(submit(&server.client()).await, accepted("w-9"));
+    let answered = typed("application/json", "<html>SUCCESS</html>");
+    let server = Server::with_token(move |_, _| Reply::Keep(answered.clone())).await;
+    let outcome = submit(&server.client()).await;
+    assert!(matches!(outcome, SubmitOutcome::NotUnderstood { .. }), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(super) const PENDING: &str = include_str!("../../../tests/fixtures/api/statu
 pub(super) const READY: &str = include_str!("../../../tests/fixtures/api/status_ready.http");
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two bytes of [`Reply::Drip`].
+const DRIP: Duration = Duration::from_millis(5);
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,10 @@ pub(super) enum Reply {
     Keep(String),
     /// Sends this and closes the connection.
     Close(String),
+    /// Sends this and resets the connection.
+    Reset(String),
+    /// Sends this byte by byte, and closes the connection.
+    Drip(String),
     /// Sends this, then a body without end.
     Endless(String),
     /// Waits for the test, then sends this and keeps the connection.
@@ -140,6 +146,20 @@ async fn serve(stream: TcpStream, connection: usize, mut reply: impl FnMut(Seen)
             Reply::Close(bytes) => {
                 // The client may be gone already, which is its right.
                 let _ = stream.write_all(bytes.as_bytes()).await;
+                return;
+            }
+            Reply::Reset(bytes) => {
+                let _ = stream.write_all(bytes.as_bytes()).await;
+                let _ = stream.get_ref().set_zero_linger();
+                return;
+            }
+            Reply::Drip(bytes) => {
+                for byte in bytes.as_bytes() {
+                    if stream.write_all(&[*byte]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(DRIP).await;
+                }
                 return;
             }
             Reply::Endless(head) => {
@@ -226,7 +246,7 @@ pub(super) fn api(port: u16) -> Api {
 }
 
 pub(super) fn client(api: &Api) -> Client {
-    Client::new(api, 4, 4).unwrap()
+    Client::new(api, 4, 4, Arc::new(|| Box::pin(std::future::ready(())))).unwrap()
 }
 
 pub(super) fn order() -> JobId {

@@ -68,6 +68,8 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     check(
         &dump,
         expect![[r#"
+            halt-ended:submit ttl 86400 s
+              1800000001010
             job:job-0
               accepted-at 1800000000000 | attempts 0 | body-sha1 383c.. | claim 1 | customer-id acme | history +0 accepted, +1010 refused: 403 | next-at 1800000002010 | polls 0 | posts 1 | retries 1 | revision 1 | state waiting | use-case-id birthday | user-id ann | v 1 | worker w1
             job:job-1
@@ -158,6 +160,65 @@ async fn in_a_halt_no_job_ends_by_time_and_its_age_counts_from_the_end() {
     assert_eq!((claimed.jobs.len(), overdue.expired), (1, 1), "an expires-at is absolute");
     scene.settle(2 * day + 10, "old", 2, refused()).await;
     assert_eq!(scene.claim(2 * day + 5000, None).await.1.expired, 1);
+}
+
+#[tokio::test]
+async fn jobs_past_their_end_do_not_stand_before_the_probes_of_a_halt() {
+    let scene = Scene::new().await;
+    for number in 0..25 {
+        let (request, mut fields) = job(&format!("short-{number}"));
+        fields.expires_at = Some(reelq::job::Millis(super::NOW + 1000));
+        scene.at(0).enqueue(&request, &fields).await.unwrap();
+    }
+    scene.report(0, News::Halted, &id("x")).await;
+    let (request, fields) = job("good");
+    scene.at(500).enqueue(&request, &fields).await.unwrap();
+    for _ in 0..2 {
+        let (claimed, overdue) = scene.claim(2000, None).await;
+        assert_eq!((claimed.jobs.len(), overdue), (0, Overdue::default()));
+        assert_eq!(claimed.next_in, Some(Duration::ZERO), "others are due");
+    }
+    assert_eq!(scene.taken(2000, None).await, ["good"]);
+    scene.report(2100, News::Alive, &id("good")).await;
+    assert_eq!(scene.claim(31_999, None).await.1.expired, 0, "put off");
+    assert_eq!(scene.claim(32_000, None).await.1.expired, 25);
+}
+
+#[tokio::test]
+async fn a_halt_that_somebody_ends_by_hand_has_made_no_job_older() {
+    let scene = Scene::new().await;
+    let day = 86_400_000;
+    scene.waiting("old").await;
+    let old = id("old");
+    scene.report(0, News::Halted, &old).await;
+    assert_eq!(scene.taken(day - 10, None).await.len(), 1);
+    scene.settle(day, "old", 1, refused()).await;
+    assert!(scene.report(day, News::ProbeFailed, &old).await);
+    let _: i64 = scene.0.command(&["DEL", "reelq:{video}:stage:submit"]).await;
+    assert_eq!(scene.claim(day + 2000, None).await.1.expired, 0);
+}
+
+#[tokio::test]
+async fn the_fleet_takes_turns_to_fetch_tokens() {
+    let scene = Scene::new().await;
+    let (one, other) = (scene.at(0), scene.at(0).on_own_connection().await.unwrap());
+    let long = Duration::from_secs(600);
+    assert_eq!(one.take_token_turn(long).await.unwrap(), Duration::ZERO);
+    let wait = other.take_token_turn(long).await.unwrap();
+    assert!(long / 2 < wait && wait <= long, "{wait:?}");
+    assert_eq!(other.take_token_turn(SECOND).await.unwrap(), SECOND, "another's longer turn");
+    let _: i64 = scene.0.command(&["PEXPIRE", "reelq:{video}:token-turn", "0"]).await;
+    assert_eq!(other.take_token_turn(long).await.unwrap(), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_paused_queue_tells_that_its_stage_is_closed() {
+    let scene = Scene::new().await;
+    scene.waiting("a").await;
+    scene.report(0, News::Halted, &id("a")).await;
+    scene.at(0).pause("").await.unwrap();
+    let (claimed, _) = scene.claim(5000, None).await;
+    assert_eq!((claimed.jobs.len(), claimed.state), (0, StageState::Halted));
 }
 
 #[tokio::test]

@@ -63,6 +63,13 @@ impl Site {
         self
     }
 
+    /// Lets its one worker serve health and metrics; returns where.
+    pub(crate) async fn serving(self) -> (Self, Http) {
+        let port = reelq::cli::private_redis::free_port().await.unwrap();
+        let address = format!("127.0.0.1:{port}");
+        (self.with("REELQ_HTTP__LISTEN", &address), Http(address))
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -165,6 +172,17 @@ impl WorkerProcess {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
         timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap().code()
+    }
+}
+
+/// Where a worker serves health and metrics.
+pub(crate) struct Http(String);
+
+impl Http {
+    /// The code and the text of an answer.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.0)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
 
