@@ -153,7 +153,8 @@ local function head(place)
   return due and int(math.max(0, math.min(tonumber(due), 1e15))) or ''
 end
 
--- A learned rate that has grown to so many calls a second limits nobody any more.
+-- A learned rate that has grown to so many calls a second, or to the rate that is set, limits
+-- nobody any more.
 local RATE_FORGOTTEN = 1000
 
 -- Calls a second that a limited stage may begin: what was learned, grown since it was reopened.
@@ -165,7 +166,7 @@ end
 -- Returns a table: `state` of its hash P`stage:<stage>`, if there is one; `take`; `probe`, whether
 -- it is one call to find out how the API is, by another job than `avoid`; `again_at`, when to ask
 -- again if nothing may be taken; `interval` and `tat` (when the calls begun so far would be over
--- at that rate) while a rate counts. Changes nothing.
+-- at that rate) while a rate counts; `forget`, whether a limit is over. Changes nothing.
 local function gate(stage, now, limit, rate)
   local fields = read(P .. 'stage:' .. stage, 'state', 'next-probe', 'probed', 'rate', 'growth')
   local state, next_probe = fields[1], num(fields[2])
@@ -173,17 +174,17 @@ local function gate(stage, now, limit, rate)
   if state and state ~= 'limited' then
     return { state = state, take = math.min(limit, 1), probe = true, avoid = fields[3] or '' }
   end
-  local calls_a_second = tonumber(rate) or math.huge
-  if state then
-    calls_a_second = math.min(calls_a_second, learned_rate(fields[4], fields[5], next_probe, now))
-  end
-  if calls_a_second >= RATE_FORGOTTEN and rate == '' then return { state = state, take = limit } end
+  local set = tonumber(rate) or math.huge
+  local learned = state and learned_rate(fields[4], fields[5], next_probe, now) or math.huge
+  local forget = state and learned >= math.min(set, RATE_FORGOTTEN)
+  if rate == '' and (forget or not state) then return { state = state, take = limit, forget = forget } end
+  local calls_a_second = math.min(set, learned)
   -- As if calls were spaced evenly: only a hundredth of a second's calls may begin at once.
   local interval, burst = 1000 / calls_a_second, math.max(1, calls_a_second / 100)
   local tat = math.max(tonumber(redis.call('GET', P .. 'rate:' .. stage)) or 0, now)
   local free = math.floor((now - tat) / interval + burst)
   return { state = state, take = math.max(0, math.min(limit, free)), interval = interval, tat = tat,
-    ahead = (burst - 1) * interval, again_at = math.ceil(tat - (burst - 1) * interval) }
+    ahead = (burst - 1) * interval, again_at = math.ceil(tat - (burst - 1) * interval), forget = forget }
 end
 
 -- The due members of a place for as many calls as the gate allows. A probe looks at some more, the
@@ -203,6 +204,7 @@ end
 -- Notes that a stage begins so many calls, the last of them by this job. A probe is not repeated
 -- by others before `patience_ms` is over: its caller may have died.
 local function pass(stage, gated, taken, id, now, patience_ms)
+  if gated.forget then redis.call('DEL', P .. 'stage:' .. stage) end
   if gated.probe then
     redis.call('HSET', P .. 'stage:' .. stage, 'next-probe', int(now + patience_ms), 'probed', id,
       'probing', '1')
@@ -210,8 +212,6 @@ local function pass(stage, gated, taken, id, now, patience_ms)
     local tat = gated.tat + taken * gated.interval
     gated.again_at = math.ceil(tat - gated.ahead)
     redis.call('SET', P .. 'rate:' .. stage, string.format('%.3f', tat), 'PX', int(tat - now + 1000))
-  elseif gated.state then
-    redis.call('DEL', P .. 'stage:' .. stage)
   end
 end
 

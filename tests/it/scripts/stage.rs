@@ -280,6 +280,18 @@ async fn a_limited_stage_waits_and_then_finds_out_how_much_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_limit_is_forgotten_when_it_is_no_lower_than_the_set_rate() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(3).await;
+    assert!(scene.report(0, News::Limited, &id("a")).await);
+    let rate = Some(8.0);
+    assert_eq!(scene.taken(2900, rate).await.len(), 1, "2 * 2^1.9 a second, still less");
+    assert!(scene.0.exists("stage:submit").await);
+    assert_eq!(scene.taken(3100, rate).await.len(), 1);
+    assert!(!scene.0.exists("stage:submit").await);
+}
+
+#[tokio::test]
 async fn a_refused_job_fails_when_others_were_accepted_since() {
     let scene = Scene::new().await;
     scene.waiting("a").await;
