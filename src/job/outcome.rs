@@ -33,8 +33,8 @@ pub enum SubmitOutcome {
     },
     /// The API will never accept this request.
     Rejected(Fault),
-    /// Likewise (never with a failure word), and yet the answer names an id. After a POST of the
-    /// same job whose fate is unknown, it is the id of that one (docs/contract.md, section 7).
+    /// Likewise, and yet the answer names an id. After a POST of the same job whose fate is
+    /// unknown, it is the id of that one (docs/contract.md, section 7).
     RejectedWithId {
         /// Why this POST was rejected.
         fault: Fault,

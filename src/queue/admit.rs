@@ -99,13 +99,23 @@ pub(super) fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields
     add_identity(call, entry_id, Some(request.id()), request.body());
     call.push(request.body());
     call.push("");
-    call.push(request.user_id());
-    call.push(request.customer_id());
-    call.push(request.use_case_id());
-    call.push(fields.not_before.map_or(String::new(), |at| at.to_string()));
-    call.push(fields.expires_at.map_or(String::new(), |at| at.to_string()));
-    call.push(fields.traceparent.as_deref().unwrap_or_default());
-    call.push(fields.meta.as_deref().unwrap_or_default());
+    let time = |at: Option<Millis>| at.map_or(String::new(), |at| at.to_string());
+    let (not_before, expires_at) = (time(fields.not_before), time(fields.expires_at));
+    call.push(&not_before);
+    call.push(&expires_at);
+    add_words(
+        call,
+        &[
+            ("user-id", request.user_id()),
+            ("customer-id", request.customer_id()),
+            ("use-case-id", request.use_case_id()),
+            ("entry-id", entry_id),
+            ("not-before", &not_before),
+            ("expires-at", &expires_at),
+            ("traceparent", fields.traceparent.as_deref().unwrap_or_default()),
+            ("meta", fields.meta.as_deref().unwrap_or_default()),
+        ],
+    );
 }
 
 /// Adds an entry of the inbox stream, valid or not.
@@ -117,11 +127,26 @@ pub(super) fn add_entry(call: &mut Call, entry_id: &str, entry: &Entry) {
     add_identity(call, entry_id, entry.id.as_ref(), &entry.body);
     call.push(&entry.body[..entry.body.len().min(REJECTED_BODY_BYTES)]);
     call.push(Fault::new(ErrorCode::InvalidJob, problems.to_string()).to_field());
-    for _unused in 0..5 {
-        call.push("");
+    call.push("");
+    call.push("");
+    add_words(
+        call,
+        &[
+            ("client-request-id", entry.id.as_ref().map_or("", JobId::as_str)),
+            ("traceparent", entry.fields.traceparent.as_deref().unwrap_or_default()),
+            ("meta", entry.fields.meta.as_deref().unwrap_or_default()),
+        ],
+    );
+}
+
+/// Adds those of the fields that have a value, and before them how many words they are.
+fn add_words(call: &mut Call, fields: &[(&str, &str)]) {
+    let given = || fields.iter().filter(|(_, value)| !value.is_empty());
+    call.push(2 * given().count());
+    for (name, value) in given() {
+        call.push(*name);
+        call.push(*value);
     }
-    call.push(entry.fields.traceparent.as_deref().unwrap_or_default());
-    call.push(entry.fields.meta.as_deref().unwrap_or_default());
 }
 
 fn add_identity(call: &mut Call, entry_id: &str, id: Option<&JobId>, body: &[u8]) {

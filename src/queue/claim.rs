@@ -159,11 +159,11 @@ pub(crate) fn read_submit(
     while values.0.len() > 0 {
         jobs.push(SubmitClaim {
             id: values.take_id()?,
-            claim: Claim(values.take()?),
+            claim: Claim(values.take_number()?.unwrap_or_default()),
+            body: values.take_bytes()?.unwrap_or_default(),
             attempts: values.take_count()?,
             retries: values.take_count()?,
             unanswered: values.take_count()?,
-            body: values.take()?,
         });
     }
     Ok((
@@ -178,17 +178,23 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
     let now = Millis(values.take()?);
     let next: Option<u64> = values.take_if_given()?;
     let (state, is_probe) = values.take_gate()?;
-    let mut jobs = Vec::with_capacity(values.0.len() / 8);
+    let mut jobs = Vec::with_capacity(values.0.len() / 9);
     while values.0.len() > 0 {
+        let (id, claim) = (values.take_id()?, values.take_number()?.unwrap_or_default());
+        let (polls, whilter_request_id) = (values.take_count()?, values.take()?);
+        let due_at = values.take_number()?.unwrap_or(now.0);
+        // From the acceptance, or from the operator's retry if that was later.
+        let since = values.take_number()?.max(values.take_number()?).unwrap_or(now.0);
+        let expires_at = values.take_number()?;
         jobs.push(PollClaim {
-            id: values.take_id()?,
-            claim: Claim(values.take()?),
-            whilter_request_id: values.take()?,
-            polls: values.take_count()?,
-            late_by: between(Millis(values.take()?), now),
-            age: between(Millis(values.take()?), now),
-            expires_in: values.take_if_given()?.map(|at| between(now, Millis(at))),
-            streak: values.take_if_given()?,
+            id,
+            claim: Claim(claim),
+            whilter_request_id,
+            polls,
+            late_by: between(Millis(due_at), now),
+            age: between(Millis(since), now),
+            expires_in: expires_at.map(|at| between(now, Millis(at))),
+            streak: values.take()?,
         });
     }
     Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))), state, is_probe })
@@ -217,9 +223,21 @@ impl Values {
         self.take().map(Some)
     }
 
-    /// A count; one that somebody has written by hand may be larger than any real one.
+    /// The next value as it stands in a record; `None`: the field is absent.
+    fn take_bytes(&mut self) -> Result<Option<Vec<u8>>, QueueError> {
+        self.take()
+    }
+
+    /// A number of a record; `None`: it is absent, or somebody has written by hand what is none.
+    fn take_number(&mut self) -> Result<Option<u64>, QueueError> {
+        let bytes = self.take_bytes()?.unwrap_or_default();
+        Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()))
+    }
+
+    /// A count of a record, likewise; absent, it is zero.
     fn take_count(&mut self) -> Result<u32, QueueError> {
-        Ok(u32::try_from(self.take::<u64>()?).unwrap_or(u32::MAX))
+        let count = self.take_number()?.unwrap_or_default();
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// The state of a claim's stage, and whether the claim is a probe.

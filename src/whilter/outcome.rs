@@ -4,6 +4,7 @@
 //! `client` calls them with whatever came back. When in doubt a submit is `Unknown` (it may be
 //! billed) and a status check is repeated (a video may be finished): nothing else loses nothing.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::config::Deliverable;
@@ -39,15 +40,7 @@ pub(super) fn of_submit(
         429 => submit_later(detail(), false, Some(given.retry_after.unwrap_or_default())),
         503 if given.retry_after.is_some() => submit_later(detail(), false, given.retry_after),
         408 | 425 | 500..=599 => submit_later(detail(), true, None),
-        400..=499 => {
-            let fault = Fault::new(ErrorCode::BadRequest, detail());
-            match named_id(id, given) {
-                Some(whilter_request_id) => {
-                    SubmitOutcome::RejectedWithId { fault, whilter_request_id }
-                }
-                None => SubmitOutcome::Rejected(fault),
-            }
-        }
+        400..=499 => rejected(Fault::new(ErrorCode::BadRequest, detail()), named_id(id, given)),
         _ => SubmitOutcome::Unknown { detail: detail(), sent_ago },
     }
 }
@@ -88,8 +81,8 @@ fn accepted(id: &JobId, given: &Given, sent_ago: Duration, secrets: &[&str]) -> 
         Err(detail) => return SubmitOutcome::NotUnderstood { detail, sent_ago },
     };
     if let Some(message) = said.failure() {
-        let detail = shown(&message, secrets);
-        return SubmitOutcome::Rejected(Fault::new(ErrorCode::ApiRejected, detail));
+        let fault = Fault::new(ErrorCode::ApiRejected, shown(&message, secrets));
+        return rejected(fault, said.whilter_request_id().map(Cow::into_owned));
     }
     match said.whilter_request_id() {
         Some(whilter_request_id) => {
@@ -133,9 +126,16 @@ fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) 
     }
 }
 
+fn rejected(fault: Fault, named_id: Option<String>) -> SubmitOutcome {
+    match named_id {
+        Some(whilter_request_id) => SubmitOutcome::RejectedWithId { fault, whilter_request_id },
+        None => SubmitOutcome::Rejected(fault),
+    }
+}
+
 /// The id that an answer to the submit of `id` names, whatever its code.
 fn named_id(id: &JobId, given: &Given) -> Option<String> {
-    read(id, given).ok()?.whilter_request_id().map(std::borrow::Cow::into_owned)
+    read(id, given).ok()?.whilter_request_id().map(Cow::into_owned)
 }
 
 fn read<'a>(id: &JobId, given: &'a Given) -> Result<Said<'a>, String> {
@@ -153,7 +153,7 @@ fn not_understood(given: &Given, why: &str) -> String {
 fn submit_later(
     detail: String,
     spends_attempt: bool,
-    retry_after: Option<std::time::Duration>,
+    retry_after: Option<Duration>,
 ) -> SubmitOutcome {
     SubmitOutcome::RetryLater { detail, spends_attempt, retry_after }
 }

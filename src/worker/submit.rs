@@ -121,11 +121,8 @@ impl SubmitPolicy {
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
-            SubmitOutcome::Rejected(fault) if fault.code == ErrorCode::BadRequest => {
-                give_up(job, fault)
-            }
             SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
-                Move::Finish { end: End::Failed(fault), source: "" }
+                give_up(job, fault)
             }
             SubmitOutcome::Unknown { detail, sent_ago }
             | SubmitOutcome::NotUnderstood { detail, sent_ago } => {
@@ -230,24 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_request_fails_a_job_unless_the_api_most_likely_has_it() {
-        let bad_request = || SubmitOutcome::Rejected(fault(ErrorCode::BadRequest));
-        let end = End::Failed(fault(ErrorCode::BadRequest));
-        assert_eq!(decide(&claim(0, 0, 0), bad_request()), Move::Finish { end, source: "" });
-        assert_eq!(decide(&claim(0, 0, 1), bad_request()), held("why"));
-        let named = || SubmitOutcome::RejectedWithId {
-            fault: fault(ErrorCode::BadRequest),
-            whilter_request_id: "w".to_owned(),
-        };
-        let end = End::Failed(fault(ErrorCode::BadRequest));
-        assert_eq!(decide(&claim(0, 0, 0), named()), Move::Finish { end, source: "" });
-        let accept = decide(&claim(0, 0, 1), named());
-        assert!(
-            matches!(accept, Move::Accept { whilter_request_id, .. } if whilter_request_id == "w")
-        );
-        let end = End::Failed(fault(ErrorCode::ApiRejected));
-        let rejected = SubmitOutcome::Rejected(fault(ErrorCode::ApiRejected));
-        assert_eq!(decide(&claim(0, 0, 1), rejected), Move::Finish { end, source: "" });
+    fn a_rejection_fails_a_job_unless_the_api_most_likely_has_it() {
+        for code in [ErrorCode::BadRequest, ErrorCode::ApiRejected, ErrorCode::InvalidJob] {
+            let rejected = || SubmitOutcome::Rejected(fault(code));
+            let failed = Move::Finish { end: End::Failed(fault(code)), source: "" };
+            assert_eq!(decide(&claim(0, 0, 0), rejected()), failed);
+            assert_eq!(decide(&claim(0, 0, 1), rejected()), held("why"));
+            let named = || SubmitOutcome::RejectedWithId {
+                fault: fault(code),
+                whilter_request_id: "w".to_owned(),
+            };
+            assert_eq!(decide(&claim(0, 0, 0), named()), failed);
+            let accept = decide(&claim(0, 0, 1), named());
+            assert!(
+                matches!(accept, Move::Accept { whilter_request_id, .. } if whilter_request_id == "w")
+            );
+        }
     }
 
     #[test]

@@ -2,9 +2,8 @@
 //! measured against it.
 //!
 //! The bench runs it as a process of its own, so that its CPU time can be told from all other. It has
-//! the client options, the pool sizes and the numbers of calls in flight of a worker with default
-//! settings, reads each answer as a worker does, and keeps every URL; it checks nothing, retries
-//! nothing and survives nothing.
+//! the client options, the pool sizes and the numbers of calls in flight of a worker, reads each answer
+//! as a worker does, and keeps every URL; it checks nothing, retries nothing and survives nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +14,18 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Calls in flight, and connections kept: `submit.concurrency` and `poll.concurrency`.
-const POSTS: usize = 32;
-const GETS: usize = 64;
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct InFlight {
+    #[arg(long = "posts", default_value_t = InFlight::DEFAULT.posts)]
+    pub(crate) posts: usize,
+    #[arg(long = "gets", default_value_t = InFlight::DEFAULT.gets)]
+    pub(crate) gets: usize,
+}
+
+impl InFlight {
+    /// As a worker with default settings has them.
+    pub(crate) const DEFAULT: Self = Self { posts: 32, gets: 64 };
+}
 
 #[derive(Deserialize)]
 struct Token {
@@ -41,12 +50,13 @@ pub(crate) struct Caller {
     api: Arc<str>,
     posts: Client,
     gets: Client,
+    in_flight: InFlight,
     bearer: Arc<str>,
 }
 
 impl Caller {
     /// A caller that has a token.
-    pub(crate) async fn new(api: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn new(api: &str, in_flight: InFlight) -> anyhow::Result<Self> {
         let client = |idle, idle_timeout| {
             let _ = rustls::crypto::ring::default_provider().install_default();
             Client::builder()
@@ -63,7 +73,7 @@ impl Caller {
                 .no_proxy()
                 .build()
         };
-        let (posts, gets) = (client(POSTS, 2)?, client(GETS, 60)?);
+        let (posts, gets) = (client(in_flight.posts, 2)?, client(in_flight.gets, 60)?);
         let login = [
             ("clientId", reelq::sandbox::CLIENT_ID),
             ("clientSecret", reelq::sandbox::CLIENT_SECRET),
@@ -71,7 +81,7 @@ impl Caller {
         let url = reqwest::Url::parse_with_params(&format!("{api}/getToken"), login)?;
         let token: Token = serde_json::from_slice(&gets.get(url).send().await?.bytes().await?)?;
         let bearer = format!("Bearer {}", token.access_token).into();
-        Ok(Self { api: api.into(), posts, gets, bearer })
+        Ok(Self { api: api.into(), posts, gets, in_flight, bearer })
     }
 
     /// Submits each body, asks for its video once after the delay, and returns the URLs by id.
@@ -80,8 +90,9 @@ impl Caller {
         bodies: Vec<(String, String)>,
         delay: Duration,
     ) -> anyhow::Result<HashMap<String, String>> {
-        let (posting, checking) = (Arc::new(Semaphore::new(POSTS)), Arc::new(Semaphore::new(GETS)));
-        let (done, mut ready) = mpsc::channel(GETS);
+        let InFlight { posts, gets } = self.in_flight;
+        let (posting, checking) = (Arc::new(Semaphore::new(posts)), Arc::new(Semaphore::new(gets)));
+        let (done, mut ready) = mpsc::channel(gets);
         let count = bodies.len();
         tokio::spawn(async move {
             for (id, body) in bodies {

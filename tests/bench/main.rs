@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::runtime::Builder;
 
+use self::bare::InFlight;
 use self::site::{DELAY, Sandbox, Store, Worker, cpu_of};
 
 #[derive(Parser)]
@@ -49,7 +50,7 @@ enum Mode {
     /// Measure each script alone.
     Scripts,
     /// Measure whole lives and nothing else.
-    Lives,
+    Lives(InFlight),
     /// Measure the drain of overdue checks and nothing else.
     Drain,
 }
@@ -58,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut builder = match &arguments.command {
         Some(Mode::Bare(BareOptions { two_threads: false, .. })) => Builder::new_current_thread(),
-        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives | Mode::Drain) | None => {
+        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives(_) | Mode::Drain) | None => {
             Builder::new_multi_thread()
         }
     };
@@ -67,11 +68,12 @@ fn main() -> anyhow::Result<()> {
 
 async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let redis_server = arguments.redis_server.as_deref();
-    let lives = async || lives(arguments.jobs, arguments.rounds, redis_server).await;
+    let lives =
+        async |in_flight| lives(arguments.jobs, arguments.rounds, in_flight, redis_server).await;
     match &arguments.command {
         Some(Mode::Bare(options)) => return call_barely(options).await,
         Some(Mode::Scripts) => return scripts::run(redis_server).await,
-        Some(Mode::Lives) => return lives().await.map(drop),
+        Some(Mode::Lives(in_flight)) => return lives(*in_flight).await.map(drop),
         Some(Mode::Drain) => {
             let drained = measures::drain(redis_server, arguments.drain).await?;
             println!("drain: {drained}");
@@ -89,7 +91,8 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     note("lateness", measures::lateness(redis_server).await?);
     note("idle", measures::idle(redis_server).await?);
     note("memory", measures::memory(redis_server).await?);
-    note("lives", lives().await?);
+    note("lives", lives(InFlight::DEFAULT).await?);
+    note("lives_100_in_flight", lives(InFlight { posts: 100, gets: 100 }).await?);
     note("drain", measures::drain(redis_server, arguments.drain).await?);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
     std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
@@ -112,13 +115,15 @@ struct BareOptions {
     /// A runtime of two threads, as tokio would choose here, instead of one, as a worker has.
     #[arg(long)]
     two_threads: bool,
+    #[command(flatten)]
+    in_flight: InFlight,
 }
 
 /// Is the bare caller: makes all calls and prints the time and the CPU time they took, in
 /// microseconds.
 async fn call_barely(options: &BareOptions) -> anyhow::Result<()> {
     let bodies: Vec<(String, String)> = (0..options.jobs).map(body).collect();
-    let caller = bare::Caller::new(&options.api).await?;
+    let caller = bare::Caller::new(&options.api, options.in_flight).await?;
     let began = Instant::now();
     let cpu_before = cpu_of(Some(std::process::id()))?;
     let urls = caller.make(bodies, Duration::from_millis(options.delay_ms)).await?;
@@ -130,12 +135,17 @@ async fn call_barely(options: &BareOptions) -> anyhow::Result<()> {
 }
 
 /// Rounds of the bare caller and of the queue, one after the other.
-async fn lives(jobs: usize, count: usize, redis_server: Option<&str>) -> anyhow::Result<Value> {
+async fn lives(
+    jobs: usize,
+    count: usize,
+    in_flight: InFlight,
+    redis_server: Option<&str>,
+) -> anyhow::Result<Value> {
     let mut rounds = Vec::new();
     for _ in 0..count {
-        let bare = bare_round(jobs, false).await?;
-        let bare_two_threads = bare_round(jobs, true).await?;
-        let queue = queue_round(jobs, redis_server).await?;
+        let bare = bare_round(jobs, in_flight, false).await?;
+        let bare_two_threads = bare_round(jobs, in_flight, true).await?;
+        let queue = queue_round(jobs, in_flight, redis_server).await?;
         println!(
             "  bare {:6.0}/s at {:5.1} µs, on two threads {:6.0}/s at {:5.1} µs; \
              queue {:6.0}/s at {:5.1} µs (worker) + {:5.1} µs (Redis)",
@@ -214,11 +224,16 @@ fn body(number: usize) -> (String, String) {
     (id, body)
 }
 
-async fn bare_round(jobs: usize, two_threads: bool) -> anyhow::Result<Figures> {
+async fn bare_round(
+    jobs: usize,
+    in_flight: InFlight,
+    two_threads: bool,
+) -> anyhow::Result<Figures> {
     let sandbox = Sandbox::start().await?;
     let child = Command::new(std::env::current_exe()?)
         .args(["bare", "--api", &sandbox.url])
         .args(["--jobs", &jobs.to_string(), "--delay-ms", &DELAY.as_millis().to_string()])
+        .args(["--posts", &in_flight.posts.to_string(), "--gets", &in_flight.gets.to_string()])
         .args(two_threads.then_some("--two-threads"))
         .stdout(std::process::Stdio::piped())
         .spawn()?;
@@ -238,10 +253,16 @@ async fn bare_round(jobs: usize, two_threads: bool) -> anyhow::Result<Figures> {
     })
 }
 
-async fn queue_round(jobs: usize, redis_server: Option<&str>) -> anyhow::Result<Figures> {
+async fn queue_round(
+    jobs: usize,
+    in_flight: InFlight,
+    redis_server: Option<&str>,
+) -> anyhow::Result<Figures> {
     let sandbox = Sandbox::start().await?;
     let store = Store::start(redis_server).await?;
-    let worker = Worker::start(&store, &sandbox.url).await?;
+    let (posts, gets) = (in_flight.posts.to_string(), in_flight.gets.to_string());
+    let settings = [("REELQ_SUBMIT__CONCURRENCY", &*posts), ("REELQ_POLL__CONCURRENCY", &*gets)];
+    let worker = Worker::start_with(&store, &sandbox.url, &settings).await?;
     let (redis_before, worker_before) = (store.cpu()?, worker.cpu()?);
     let began = Instant::now();
     store.xadd_many(jobs).await?;

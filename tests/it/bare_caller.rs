@@ -15,7 +15,8 @@ async fn the_bare_caller_makes_two_calls_per_job() {
     let sandbox = sandbox::start(faultless()).await.unwrap();
     let id = |number| format!("job-{number}");
     let bodies = (0..JOBS).map(|number| (id(number), body(&id(number)))).collect();
-    let caller = bare::Caller::new(&format!("http://{}", sandbox.addr())).await.unwrap();
+    let api = format!("http://{}", sandbox.addr());
+    let caller = bare::Caller::new(&api, bare::InFlight::DEFAULT).await.unwrap();
     let urls = caller.make(bodies, Duration::from_millis(20)).await.unwrap();
     assert_eq!(urls.len(), 100);
     for number in 0..JOBS {

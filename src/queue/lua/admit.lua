@@ -7,8 +7,9 @@
 -- ARGV[3] lease_ms
 -- ARGV[4] free: how many jobs the worker can begin at once
 -- ARGV[5] number: of this admission among the worker's, rising
--- ARGV[6..] items of 12: entry id or '', job id or '', SHA-1 of the body, body, fault ('' = valid),
---   user-id, customer-id, use-case-id, not-before, expires-at, traceparent, meta ('' = absent)
+-- ARGV[6..] items of 8 and more: entry id or '', job id or '', SHA-1 of the body, body, fault ('' =
+--   valid), not-before, expires-at ('' = none), how many words follow; then names and values in
+--   turn, which the record takes over as they are (or the result of what is rejected)
 -- Returns: now, then a code per item: leased (begin now, claim 1), waiting, duplicate, conflict, rejected
 -- Why: the fault of a rejected item is looked at last, since identity comes before anything else.
 -- Why: an entry that is gone from the stream was dealt with by an earlier call whose reply was
@@ -18,7 +19,7 @@ local now_ms = int(now)
 local worker, lease_ms, free = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local number = tonumber(ARGV[5])
 local claimed = P .. 'claimed:admit:' .. worker
-local ITEM, FIRST = 12, 6
+local ITEM, FIRST = 8, 6
 local REJECTED_BODY_BYTES = 4096
 local jobs, submit, rejected, counters = P .. 'jobs', P .. 'submit', P .. 'rejected', P .. 'counters'
 
@@ -49,38 +50,23 @@ local function keep_aside(id, body, reason, entry)
     entry, 'reason', reason, 'job', body:sub(1, REJECTED_BODY_BYTES))
 end
 
-local function reject(entry, id, body, fault, traceparent, meta)
+local function reject(entry, id, body, fault, first, last)
   keep_aside(id, body, fault, entry)
-  local result = { 'entry-id', entry, 'status', 'rejected', 'error', fault, 'ended-at', now_ms }
-  for _, field in ipairs({ { 'client-request-id', id }, { 'traceparent', traceparent }, { 'meta', meta } }) do
-    if field[2] ~= '' then
-      result[#result + 1] = field[1]
-      result[#result + 1] = field[2]
-    end
-  end
-  redis.call('XADD', P .. 'results', '*', unpack(result))
+  redis.call('XADD', P .. 'results', '*', 'entry-id', entry, 'status', 'rejected', 'error', fault,
+    'ended-at', now_ms, unpack(ARGV, first, last))
 end
 
--- The optional fields, each with its place in an item.
-local OPTIONAL = { ['entry-id'] = 0, ['not-before'] = 8, ['expires-at'] = 9, traceparent = 10, meta = 11 }
 local waiting, leased, begun = {}, {}, {}
-local function create(record, at)
-  local id, expires_at = ARGV[at + 1], tonumber(ARGV[at + 9]) or math.huge
-  local due = math.max(now, math.min(num(ARGV[at + 8]), expires_at))
+local function create(record, at, first, last)
+  local id, expires_at = ARGV[at + 1], tonumber(ARGV[at + 6]) or math.huge
+  local due = math.max(now, math.min(num(ARGV[at + 5]), expires_at))
   local due_ms, begins = int(due), free > 0 and due <= now and expires_at > now
-  local more = begins and { 'worker', worker } or { 'next-at', due_ms }
-  for field, offset in pairs(OPTIONAL) do
-    if ARGV[at + offset] ~= '' then
-      more[#more + 1] = field
-      more[#more + 1] = ARGV[at + offset]
-    end
-  end
   local count = begins and '1' or '0'
   redis.call('SET', P .. 'body:' .. id, ARGV[at + 3])
   redis.call('HSET', record, 'v', '1', 'state', begins and 'submitting' or 'waiting', 'posts', count,
     'claim', count, 'revision', '1', 'attempts', '0', 'polls', '0', 'body-sha1', ARGV[at + 2],
-    'user-id', ARGV[at + 5], 'customer-id', ARGV[at + 6], 'use-case-id', ARGV[at + 7],
-    'accepted-at', now_ms, 'history', '+0 accepted', unpack(more))
+    'accepted-at', now_ms, 'history', '+0 accepted', begins and 'worker' or 'next-at',
+    begins and worker or due_ms, unpack(ARGV, first, last))
   if begins then
     free = free - 1
     leased[#leased + 1] = int(now + lease_ms)
@@ -101,14 +87,16 @@ local reply, entries, counts = { now }, {}, {}
 local function count(what)
   counts[what] = (counts[what] or 0) + 1
 end
-for at = FIRST, #ARGV, ITEM do
+local at = FIRST
+while at <= #ARGV do
   local entry, id, sha1, body, fault = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local first, last = at + ITEM, at + ITEM - 1 + ARGV[at + 7]
   local record = P .. 'job:' .. id
   -- A record that is no hash is somebody else's: nothing can be admitted under its id.
   local known = id ~= '' and redis.pcall('HGET', record, 'body-sha1')
   local code
   if not known and fault == '' then
-    code = create(record, at)
+    code = create(record, at, first, last)
     count('accepted')
   elseif known and entry ~= '' and was_admitted(record, entry) then
     code = is_mine(record, id) and 'leased' or 'waiting'
@@ -119,12 +107,13 @@ for at = FIRST, #ARGV, ITEM do
       if code == 'conflict' then
         keep_aside(id, body, 'conflict: another body was accepted under this id', entry)
       elseif code == 'rejected' then
-        reject(entry, id, body, fault, ARGV[at + 10], ARGV[at + 11])
+        reject(entry, id, body, fault, first, last)
       end
     end
   end
   reply[#reply + 1] = code
   if entry ~= '' then entries[#entries + 1] = entry end
+  at = last + 1
 end
 if #waiting > 0 then redis.call('ZADD', submit, unpack(waiting)) end
 if #leased > 0 then

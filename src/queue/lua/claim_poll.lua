@@ -9,9 +9,8 @@
 -- ARGV[5] number: of this claim among the worker's, rising
 -- ARGV[6] rate: calls a second of the fleet, poll.rate; '' = any
 -- Returns: now, next due ('' = none), the stage's state ('' = open), 1 for a probe of a closed
---   stage, then items of 8: id, claim, whilter-request-id, polls (this
---   one included), next-at (when it was due), when it was accepted or since retried, expires-at
---   ('' = none), streak ('' = none)
+--   stage, then items of 9: id, claim, polls (this one included), and as they stand in the record:
+--   whilter-request-id, next-at (when it was due), submitted-at, retried-at, expires-at, streak
 local now = clock(ARGV[1])
 local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local number, rate = tonumber(ARGV[5]), ARGV[6]
@@ -25,12 +24,9 @@ local due = again or gated.take > 0 and due_members('poll', now, gated.take, gat
 local reply, taken, last, leaving = { now, '', '', 0 }, {}, 4, {}
 local function give(id, job, claim, polls)
   taken[#taken + 1] = id
-  reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = id, claim, job[3], polls
-  reply[last + 5] = job[5] and int(num(job[5])) or now
-  local since = math.max(num(job[6]), num(job[10]))
-  reply[last + 6] = since > 0 and int(since) or now
-  reply[last + 7], reply[last + 8] = job[7] and int(num(job[7])) or '', job[8] or ''
-  last = last + 8
+  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, polls
+  for i = 1, 6 do reply[last + 3 + i] = job[2 + i] end
+  last = last + 9
 end
 
 -- writes
@@ -39,12 +35,12 @@ for _, id in ipairs(due) do
   if not again and #taken >= gated.take then break end
   leaving[#leaving + 1] = id
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'whilter-request-id', 'polls', 'next-at',
-    'submitted-at', 'expires-at', 'streak', 'worker', 'retried-at')
+  local job = read(record, 'state', 'claim', 'whilter-request-id', 'next-at', 'submitted-at',
+    'retried-at', 'expires-at', 'streak', 'polls', 'worker')
   if again then
-    if job[1] == 'polling' and job[9] == worker then give(id, job, int(num(job[2])), int(num(job[4]))) end
+    if job[1] == 'polling' and job[10] == worker then give(id, job, job[2], job[9]) end
   elseif job[1] == 'polling' and job[3] then
-    local claim, polls = int(num(job[2]) + 1), int(num(job[4]) + 1)
+    local claim, polls = int(num(job[2]) + 1), int(num(job[9]) + 1)
     redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
     leased[#leased + 1] = until_ms
     leased[#leased + 1] = id

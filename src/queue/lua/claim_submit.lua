@@ -15,7 +15,8 @@
 -- ARGV[8] failed_retention_ms
 -- ARGV[9] rate: calls a second of the fleet, submit.rate; '' = any
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
---   closed stage, how many expired and how many failed here, then items of 6: id, claim, attempts, retries, POSTs unanswered so far, body ('' = gone)
+--   closed stage, how many expired and how many failed here, then items of 6: id,
+--   claim, body, and as they stand in the record: attempts, retries, POSTs unanswered so far
 -- Why: `resend` is an operator's word to send it once more, however often it was sent.
 -- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
 --   others behind it may be probes.
@@ -34,11 +35,11 @@ local reply, taken, bytes, last = { now, '', '', 0, 0, 0 }, {}, 0, 6
 local gated = gate('submit', now, limit, rate)
 local halted = gated.state == 'halted'
 local function give(id, job, claim)
-  local body = redis.call('GET', P .. 'body:' .. id) or ''
-  bytes = bytes + #body
+  local body = redis.call('GET', P .. 'body:' .. id)
+  bytes = bytes + (body and #body or 0)
   taken[#taken + 1] = id
-  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, int(num(job[4]))
-  reply[last + 4], reply[last + 5], reply[last + 6] = int(num(job[5])), int(num(job[6])), body
+  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, body
+  reply[last + 4], reply[last + 5], reply[last + 6] = job[4], job[5], job[6]
   last = last + 6
 end
 
@@ -54,7 +55,7 @@ local again = taken_before(claimed, number)
 for _, id in ipairs(again or {}) do
   local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker', 'attempts', 'retries',
     'unconfirmed')
-  if job[1] == 'submitting' and job[3] == worker then give(id, job, int(num(job[2]))) end
+  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2]) end
 end
 if again then return answer() end
 if redis.call('EXISTS', P .. 'paused') == 1 then

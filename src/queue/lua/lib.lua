@@ -13,9 +13,15 @@ local function clock(given)
 end
 
 -- A whole number as Redis is to get it. Left to itself, a number is printed as a fraction would
--- be, which takes longer than most commands.
+-- be, which takes longer than most commands; and the numbers of a batch are much the same.
+local texts = {}
 local function int(number)
-  return string.format('%d', number)
+  local text = texts[number]
+  if not text then
+    text = string.format('%d', number)
+    texts[number] = text
+  end
+  return text
 end
 
 -- Some fields of a record. What is no hash counts as no record: a key that somebody wrote must

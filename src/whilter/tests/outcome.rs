@@ -79,9 +79,13 @@ fn a_2xx_submit_is_accepted_rejected_or_in_doubt() {
         assert_submit(&given(200, ours), &accepted("w"));
     }
     for status in ["FAILED", "Error", "rejected"] {
-        let body = format!(r#"{{"status":"{status}","message":"words","whilter-request-id":"w"}}"#);
-        let fault = Fault::new(ErrorCode::ApiRejected, "words");
-        assert_submit(&given(200, &body), &SubmitOutcome::Rejected(fault));
+        let fault = || Fault::new(ErrorCode::ApiRejected, "words");
+        let body = format!(r#"{{"status":"{status}","message":"words"}}"#);
+        assert_submit(&given(200, &body), &SubmitOutcome::Rejected(fault()));
+        let named = body.replace('}', r#","whilter-request-id":"w"}"#);
+        let outcome =
+            SubmitOutcome::RejectedWithId { fault: fault(), whilter_request_id: "w".to_owned() };
+        assert_submit(&given(200, &named), &outcome);
     }
     for id in ["null", r#""""#, r#"".""#, r#""..""#, r#""a b""#] {
         let body = format!(r#"{{"status":"SUCCESS","whilter-request-id":{id}}}"#);
