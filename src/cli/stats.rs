@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
+use jiff::Timestamp;
 
 use super::{Outcome, connect};
 use crate::config::Loaded;
@@ -71,7 +72,9 @@ fn table(stats: &Stats) -> Table {
     }
     for (stage, closed) in &stats.stages {
         let words = match closed.next_probe {
-            Some(at) => format!("{}, tried again at {at}: {}", closed.state, closed.reason),
+            Some(at) => {
+                format!("{}, tried again at {}: {}", closed.state, moment(at), closed.reason)
+            }
             None => closed.state.clone(),
         };
         table.add_row([format!("stage {stage}"), String::new(), super::printable(&words)]);
@@ -80,4 +83,10 @@ fn table(stats: &Stats) -> Table {
         table.add_row(["paused".to_owned(), String::new(), super::printable(reason)]);
     }
     table
+}
+
+/// A time in Unix ms as people read it, in UTC.
+fn moment(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(|| at_ms.to_string(), |at| at.to_string())
 }

@@ -14,7 +14,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::answer::{Answer, Body, Given};
 use super::transport::{Outgoing, Transport};
@@ -35,7 +35,10 @@ const EARLY: Duration = Duration::from_secs(60);
 const AFTER_EARLY: Duration = Duration::from_secs(1);
 const AFTER_EARLY_AT_MOST: Duration = Duration::from_secs(30);
 
-/// Returns when the fleet may fetch another token. Asked only after a token was revoked early.
+/// How long a fetch waits for the fleet's turn while nobody is known to revoke our tokens.
+const TURN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Returns when the fleet may fetch another token.
 pub type TokenTurn = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What a call shows to the API.
@@ -196,9 +199,14 @@ impl Tokens {
     /// One fetch, and what it brought.
     async fn renew(self: Arc<Self>, turn: OwnedMutexGuard<()>) {
         let next_at = self.state().next_at;
+        let fleet_turn = (self.fleet_turn)();
         if let Some(next_at) = next_at {
             sleep_until(next_at).await;
-            (self.fleet_turn)().await;
+            fleet_turn.await;
+        } else {
+            // A few workers that start together do not revoke each other's first tokens; many do
+            // not wait for each other.
+            let _ = timeout(TURN_PATIENCE, fleet_turn).await;
         }
         let fetched = self.fetch().await;
         let mut state = self.state();

@@ -277,7 +277,7 @@ impl Worker {
     }
 }
 
-/// After a token was revoked early, the whole fleet fetches at most one in this time.
+/// The fleet's turns to fetch a token are so far apart.
 const TOKENS_APART: Duration = Duration::from_secs(1);
 
 /// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and

@@ -176,7 +176,7 @@ async fn lives(
         "worker_cpu_us": median(|it| it.queue.caller),
         "redis_cpu_us": median(|it| it.queue.redis),
         "ratio_of_cpu": median(|it| (it.queue.caller + it.queue.redis) / it.bare.caller),
-        "script_calls_per_job": median(|it| it.queue.script_calls),
+        "calls_sent_per_job": median(|it| it.queue.sent),
         "inner_commands_per_job": median(|it| it.queue.inner_commands),
     }))
 }
@@ -195,8 +195,8 @@ struct Figures {
     /// Of the bare caller, or of the worker.
     caller: f64,
     redis: f64,
-    /// Calls of scripts per job.
-    script_calls: f64,
+    /// Calls that the worker sent to Redis per job.
+    sent: f64,
     /// Commands that the scripts carried out per job.
     inner_commands: f64,
 }
@@ -248,7 +248,7 @@ async fn bare_round(
         rate: jobs as f64 * 1e6 / took,
         caller: cpu / jobs as f64,
         redis: 0.0,
-        script_calls: 0.0,
+        sent: 0.0,
         inner_commands: 0.0,
     })
 }
@@ -274,7 +274,7 @@ async fn queue_round(
         rate: jobs as f64 / took.as_secs_f64(),
         caller: per_job(worker.cpu()? - worker_before, jobs),
         redis: per_job(store.cpu()? - redis_before, jobs),
-        script_calls: calls.scripts as f64 / jobs as f64,
+        sent: calls.sent as f64 / jobs as f64,
         inner_commands: (calls.inner as f64 - jobs as f64) / jobs as f64,
     };
     worker.stop().await?;

@@ -155,7 +155,7 @@ async fn a_foreign_template_fails_its_job_and_no_other() {
 
 #[tokio::test]
 async fn a_limit_is_found_and_kept_by_the_fleet() {
-    let site = Site::new(sandbox::Options { limit: Some(50.0), ..distant() }).await;
+    let site = Site::new(sandbox::Options { limit: Some(20.0), ..distant() }).await;
     let workers = vec![site.worker(), site.worker(), site.worker()];
     enqueue(&site, 300).await;
     all_complete(&site, 300).await;
@@ -257,6 +257,7 @@ async fn workers_that_revoke_each_other_make_no_storm() {
     enqueue(&site, 100).await;
     all_complete(&site, 100).await;
     let (fetched, seconds) = (site.sandbox.stats().token_calls(), began.elapsed().as_secs());
-    assert!(fetched <= seconds + 3, "{fetched} token calls in {seconds} s");
+    // The first second has one, too.
+    assert!(fetched <= seconds + 1, "{fetched} token calls in {seconds} s");
     stop(workers).await;
 }
