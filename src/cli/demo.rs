@@ -65,7 +65,8 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Outcome> {
         played = timeout(LIMIT, scene.play()) => played.context("the demo took too long")?,
         () = interrupted() => {
             eprintln!("interrupted: cleaning up");
-            Ok(Outcome::SomeFailed)
+            scene.strike().await?;
+            return Ok(Outcome::SomeFailed);
         }
     };
     if options.keep && ended.is_ok() {

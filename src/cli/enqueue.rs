@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Outcome, connect, print_json};
+use super::{Outcome, connect, print_json, printable};
 use crate::config::Loaded;
 use crate::job::{EntryFields, JobId, Request, UnknownFields};
 use crate::queue::{ADMIT_BATCH, Admission, JobResult, Queue, QueueError};
@@ -135,6 +135,13 @@ fn report(place: Place, id: Option<&JobId>, answer: &Answer) -> anyhow::Result<b
 
 /// Prints the results of these jobs as they end; says whether all of them completed.
 async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> anyhow::Result<bool> {
+    let stats = queue.stats().await?;
+    if stats.workers == 0 {
+        eprintln!("no worker is alive: waiting for one");
+    }
+    if let Some(reason) = stats.paused {
+        eprintln!("the queue is paused ({}): waiting for its end", printable(&reason));
+    }
     let progress = bar(awaited.len(), "ended");
     let mut all_completed = true;
     let mut ended = |result: &JobResult| -> anyhow::Result<()> {

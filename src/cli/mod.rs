@@ -54,7 +54,7 @@ enum Command {
     Results(results::Options),
     /// End live jobs at once; what was sent may still be made and billed
     Cancel(operate::CancelOptions),
-    /// Make live jobs due now, let ended ones live again
+    /// Make live jobs due now (an unconfirmed one is sent once more), let ended ones live again
     Retry(operate::RetryOptions),
     /// Settle a job whose POST was never answered, by what you found out
     Resolve(operate::ResolveOptions),

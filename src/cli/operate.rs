@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{Outcome, connect, print_json};
 use crate::config::Loaded;
-use crate::job::{ErrorCode, JobId, is_media_url, is_transaction_id};
-use crate::queue::{Dead, Finding, Operated};
+use crate::job::{ErrorCode, JobId, State, is_media_url, is_transaction_id};
+use crate::queue::{Finding, Operated};
 use crate::worker::retention;
 
 /// How many jobs a retry takes without `--yes`.
@@ -25,28 +25,29 @@ pub(super) struct CancelOptions {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("which").required(true))]
 pub(super) struct RetryOptions {
     /// Client-request-ids
-    #[arg(required_unless_present = "dead", conflicts_with = "dead", value_name = "ID")]
-    #[arg(value_parser = job_id)]
+    #[arg(group = "which", value_name = "ID", value_parser = job_id)]
     ids: Vec<JobId>,
     /// Start over also where the API has the job: its video is bought again
     #[arg(long)]
     resubmit: bool,
     /// The jobs that ended failed or expired, instead of ids
-    #[arg(long)]
+    #[arg(long, group = "which")]
     dead: bool,
+    // Beside ids, what `requires` asks for would be waived: it conflicts with them.
     /// Of these, those with this error code
-    #[arg(long, requires = "dead", value_name = "CODE", value_parser = error_code)]
+    #[arg(long, conflicts_with = "ids", value_name = "CODE", value_parser = error_code)]
     error: Option<ErrorCode>,
     /// Of these, those that ended at most so long ago, such as 2h
-    #[arg(long, requires = "dead", value_name = "D", value_parser = crate::config::duration)]
+    #[arg(long, conflicts_with = "ids", value_name = "D", value_parser = crate::config::duration)]
     since: Option<Duration>,
     /// Of these, the first N
-    #[arg(long, requires = "dead", value_name = "N")]
+    #[arg(long, conflicts_with = "ids", value_name = "N")]
     limit: Option<usize>,
-    /// Only print what would be retried
-    #[arg(long, requires = "dead")]
+    /// Change nothing: only print what would become of the jobs
+    #[arg(long)]
     dry_run: bool,
     /// More than 100 jobs
     #[arg(long)]
@@ -109,19 +110,23 @@ pub(super) async fn retry(loaded: &Loaded, options: RetryOptions) -> anyhow::Res
         let mut dead = queue.dead(options.since).await?;
         dead.retain(|job| options.error.is_none_or(|code| job.code() == code.as_str()));
         dead.truncate(options.limit.unwrap_or(usize::MAX));
-        if options.dry_run {
-            return preview(&dead);
-        }
         if dead.is_empty() {
             eprintln!("no such job is dead: nothing to retry");
         }
         ids = dead.into_iter().map(|job| job.id).collect();
     }
-    if ids.len() > RETRY_UNASKED && !options.yes {
+    if ids.len() > RETRY_UNASKED && !options.yes && !options.dry_run {
         eprintln!("reelq: this would retry {} jobs; --yes says that it should", ids.len());
         return Ok(Outcome::WrongUsage);
     }
-    let answers = queue.retry(&ids, options.resubmit).await?;
+    let answers = queue.retry(&ids, options.resubmit, options.dry_run).await?;
+    let leads_to = |state| answers.iter().filter(|it| it.state() == Some(state)).count();
+    let submitted = leads_to(State::Waiting) + leads_to(State::Unconfirmed);
+    let would = if options.dry_run { "nothing was changed; " } else { "" };
+    eprintln!(
+        "{would}to be submitted, and paid: {submitted}; to be followed, at no cost: {}",
+        leads_to(State::Polling)
+    );
     report(&ids, answers)
 }
 
@@ -145,17 +150,6 @@ pub(super) async fn pause(loaded: &Loaded, options: PauseOptions) -> anyhow::Res
 pub(super) async fn resume(loaded: &Loaded) -> anyhow::Result<Outcome> {
     let was_paused = connect(loaded).await?.resume().await?;
     eprintln!("{}", if was_paused { "resumed" } else { "it was not paused" });
-    Ok(Outcome::Success)
-}
-
-fn preview(dead: &[Dead]) -> anyhow::Result<Outcome> {
-    for job in dead {
-        let Dead { id, ended_at, error } = job;
-        print_json(&json!({
-            "client-request-id": id.as_str(), "ended-at": ended_at.0, "error": error
-        }))?;
-    }
-    eprintln!("{} jobs would be retried", dead.len());
     Ok(Outcome::Success)
 }
 

@@ -41,10 +41,10 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
 fn table(stats: &Stats) -> Table {
     let due = |due: u64, oldest_ms: u64| match due {
         0 => "none due".to_owned(),
-        _ => format!("{due} due, the oldest for {oldest_ms} ms"),
+        _ => format!("{due} due, the oldest for {}", seconds(oldest_ms)),
     };
     let text = |what: &str| what.to_owned();
-    let mut rows = vec![
+    let rows = [
         ("inbox", stats.inbox, text("not yet admitted")),
         ("waiting", stats.waiting, due(stats.waiting_due, stats.oldest_submit_ms)),
         ("unconfirmed", stats.unconfirmed, text("sent, not answered")),
@@ -55,27 +55,25 @@ fn table(stats: &Stats) -> Table {
         ("workers", stats.workers, text("alive")),
         ("results", stats.results, text("entries on the stream")),
     ];
-    let ages = stats.result_groups_ms.iter();
-    rows.extend(ages.map(|(group, age_ms)| {
-        (
-            group.as_str(),
-            *age_ms,
-            text("ms: the oldest result that this group has not acknowledged"),
-        )
-    }));
-    let totals = stats.counters.iter();
-    rows.extend(totals.map(|(name, total)| (name.as_str(), *total, text("in total"))));
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, count, remark) in rows {
-        table.add_row([super::printable(name), count.to_string(), remark]);
+        table.add_row([name.to_owned(), count.to_string(), remark]);
+    }
+    for (group, age_ms) in &stats.result_groups_ms {
+        let remark = format!("the oldest result it has not acknowledged: {}", seconds(*age_ms));
+        table.add_row([super::printable(&format!("group {group}")), String::new(), remark]);
+    }
+    for (name, total) in &stats.counters {
+        table.add_row([super::printable(&format!("total {name}")), total.to_string()]);
     }
     for (stage, closed) in &stats.stages {
         let words = match closed.next_probe {
             Some(at) => {
                 format!("{}, tried again at {}: {}", closed.state, moment(at), closed.reason)
             }
-            None => closed.state.clone(),
+            None if closed.reason.is_empty() => closed.state.clone(),
+            None => format!("{}, tried now: {}", closed.state, closed.reason),
         };
         table.add_row([format!("stage {stage}"), String::new(), super::printable(&words)]);
     }
@@ -83,6 +81,10 @@ fn table(stats: &Stats) -> Table {
         table.add_row(["paused".to_owned(), String::new(), super::printable(reason)]);
     }
     table
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:.1} s", Duration::from_millis(ms).as_secs_f64())
 }
 
 /// A time in Unix ms as people read it, in UTC.

@@ -119,6 +119,7 @@ fn set_gauges(stats: &Stats) {
     }
     gauge!("reelq_unconfirmed").set(stats.unconfirmed as f64);
     gauge!("reelq_workers").set(stats.workers as f64);
+    gauge!("reelq_paused").set(u8::from(stats.paused.is_some()));
     let oldest = [("submit", stats.oldest_submit_ms), ("poll", stats.oldest_poll_ms)];
     for (stage, late_ms) in oldest {
         let age = Duration::from_millis(late_ms);

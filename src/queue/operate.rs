@@ -31,6 +31,17 @@ pub enum Operated {
     Gone,
 }
 
+impl Operated {
+    /// Where the job stands then; `None`: nothing was done.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        match self {
+            Self::Done { state, .. } => Some(*state),
+            Self::Refused(_) | Self::Gone => None,
+        }
+    }
+}
+
 /// What an operator found out about a job whose POST was never answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -79,11 +90,20 @@ impl Queue {
 
     /// Makes live jobs due now and lets ended ones live again; the answers are in the same order.
     /// What the API accepted and did not fail is followed again, or, with `resubmit`, bought again.
+    /// With `dry` nothing is changed; the answers say what would be.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn retry(&self, ids: &[JobId], resubmit: bool) -> Result<Vec<Operated>, QueueError> {
-        let begin = || Call::new(Name::Retry, &self.keys, self.now_ms).arg(u8::from(resubmit));
+    pub async fn retry(
+        &self,
+        ids: &[JobId],
+        resubmit: bool,
+        dry: bool,
+    ) -> Result<Vec<Operated>, QueueError> {
+        let begin = || {
+            let call = Call::new(Name::Retry, &self.keys, self.now_ms);
+            call.arg(u8::from(resubmit)).arg(u8::from(dry))
+        };
         self.operate(ids, begin).await
     }
 

@@ -62,7 +62,7 @@ pub struct ClosedStage {
     /// Since when, in Unix ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// When it is tried again, in Unix ms.
+    /// When it is tried again, in Unix ms; absent when that is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_probe: Option<u64>,
 }
@@ -79,7 +79,10 @@ impl Stats {
 const STAGES: [&str; 2] = ["submit", "poll"];
 
 /// Reads the fields of a stage's hash, as they are asked for: state, reason, since, next-probe.
-fn closed_stage([state, reason, since, next_probe]: [Option<String>; 4]) -> ClosedStage {
+fn closed_stage(
+    [state, reason, since, next_probe]: [Option<String>; 4],
+    now_ms: u64,
+) -> ClosedStage {
     let state = state.unwrap_or_else(|| StageState::Open.as_str().to_owned());
     // What somebody wrote there by hand may be no time.
     let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
@@ -87,7 +90,7 @@ fn closed_stage([state, reason, since, next_probe]: [Option<String>; 4]) -> Clos
         state,
         reason: reason.unwrap_or_default(),
         since: time(since),
-        next_probe: time(next_probe),
+        next_probe: time(next_probe).filter(|at| *at > now_ms),
     }
 }
 
@@ -146,7 +149,7 @@ impl Queue {
             counters: replies.take()?,
             stages: STAGES
                 .into_iter()
-                .map(|stage| Ok((stage.to_owned(), closed_stage(replies.take()?))))
+                .map(|stage| Ok((stage.to_owned(), closed_stage(replies.take()?, now))))
                 .collect::<Result<_, QueueError>>()?,
             result_groups_ms,
         })

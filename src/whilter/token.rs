@@ -104,8 +104,9 @@ impl State {
             tracing::warn!(
                 times,
                 pause_s,
-                "our token was revoked soon after it came, again: do other processes use the same \
-                 client_id, and does the API allow it one token only? Fetching them more slowly"
+                "the API refused our token soon after it came, again: either it refuses api.api_key, \
+                 or other processes use the same client_id and it allows one token only; fetching \
+                 them more slowly"
             );
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Faults {
 #[derive(Debug, Default)]
 struct Since {
     warned: Option<Instant>,
-    kept_back: u64,
+    not_logged: u64,
 }
 
 impl Faults {
@@ -35,8 +35,8 @@ impl Faults {
     pub(crate) fn note(&self, id: &JobId, why: &str) {
         let stage = self.stage;
         tracing::debug!(job.id = %id, "{stage}: {why}");
-        if let Some(kept_back) = self.is_loud() {
-            tracing::warn!(job.id = %id, kept_back, "{stage}: {why}; trying again");
+        if let Some(not_logged) = self.is_loud() {
+            tracing::warn!(job.id = %id, not_logged, "{stage}: {why}");
         }
     }
 
@@ -44,12 +44,12 @@ impl Faults {
     fn is_loud(&self) -> Option<u64> {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if since.warned.is_some_and(|at| at.elapsed() < QUIET) {
-            since.kept_back += 1;
+            since.not_logged += 1;
             return None;
         }
-        let kept_back = since.kept_back;
-        *since = Since { warned: Some(Instant::now()), kept_back: 0 };
-        Some(kept_back)
+        let not_logged = since.not_logged;
+        *since = Since { warned: Some(Instant::now()), not_logged: 0 };
+        Some(not_logged)
     }
 }
 

@@ -54,10 +54,11 @@ impl Health {
         turns
     }
 
-    pub(crate) fn redis_answered(&self, paused: bool) {
+    /// Says whether the queue was paused at the last answer.
+    pub(crate) fn redis_answered(&self, paused: bool) -> bool {
         let mut inner = self.lock();
         inner.redis_answered = Some(Instant::now());
-        inner.paused = paused;
+        std::mem::replace(&mut inner.paused, paused)
     }
 
     pub(crate) fn stages_seen(&self, stages: [StageView; 2]) {
@@ -105,8 +106,8 @@ impl Health {
         let closed = ["submit", "poll"].iter().zip(&inner.stages).filter_map(|(stage, view)| {
             let StageView { state, reason, again_in } = view;
             let seconds = again_in.as_millis().div_ceil(1000);
-            (*state != StageState::Open)
-                .then(|| format!("{stage}: {state} for {seconds} s ({reason})"))
+            let wait = if seconds > 0 { format!(" for {seconds} s") } else { String::new() };
+            (*state != StageState::Open).then(|| format!("{stage}: {state}{wait} ({reason})"))
         });
         paused.into_iter().chain(closed).collect()
     }

@@ -277,8 +277,8 @@ impl Worker {
     }
 }
 
-/// The fleet's turns to fetch a token are so far apart.
-const TOKENS_APART: Duration = Duration::from_secs(1);
+/// The fleet's turns to fetch a token are so far apart: a second, and some for the way to the API.
+const TOKENS_APART: Duration = Duration::from_millis(1100);
 
 /// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and
 /// nothing to do either.

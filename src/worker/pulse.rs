@@ -84,7 +84,10 @@ impl Pulse {
     }
 
     fn take_in(&self, tick: Tick, beats: u32) {
-        self.health.redis_answered(tick.paused);
+        if self.health.redis_answered(tick.paused) != tick.paused {
+            let now = if tick.paused { "paused: nothing is submitted" } else { "resumed" };
+            tracing::info!("the queue is {now}");
+        }
         self.health.stages_seen([tick.submit.clone(), tick.poll.clone()]);
         self.submit_guard.saw(tick.submit);
         self.poll_guard.saw(tick.poll);

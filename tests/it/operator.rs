@@ -106,11 +106,16 @@ async fn many_dead_jobs_are_retried_only_when_that_is_meant() {
     let before = site.queue.dump().await;
     let (lines, code) = told(&site, &["retry", "--dead", "--dry-run"]).await;
     assert_eq!((lines.len(), code), (JOBS, Some(0)));
-    assert!(lines[0]["error"].as_str().unwrap().starts_with("generation-failed: "), "{lines:?}");
+    let would = json!({ "client-request-id": "job-1", "state": "waiting", "revision": 2 });
+    assert!(lines.contains(&would), "{lines:?}");
+    assert_eq!(told(&site, &["retry", "--dry-run", "job-1"]).await, (vec![would], Some(0)));
     for (arguments, expected) in [
         (&["retry", "--dead"][..], 2),
         (&["retry", "--dead", "--error", "no-such-code"], 2),
         (&["retry", "--dead", "job-1"], 2),
+        (&["retry", "job-1", "--since", "1h"], 2),
+        (&["retry", "job-1", "--limit", "1"], 2),
+        (&["retry", "job-1", "--error", "bad-request"], 2),
         (&["retry"], 2),
         (&["retry", "--dead", "--error", "poll-deadline"], 0),
         (&["retry", "--dead", "--since", "1ms"], 0),

@@ -9,12 +9,13 @@
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] resubmit: 1 = start over also when the API has the job
--- ARGV[3..] items of 1: id
--- Returns: two per item: the state it is in now and the revision, refused and why, gone and ''
+-- ARGV[3] dry: 1 = change nothing, only tell
+-- ARGV[4..] items of 1: id
+-- Returns: two per item: the state it is in then and the revision, refused and why, gone and ''
 -- Why: what the API accepted and did not fail is followed, not bought again.
 -- Why: an unanswered POST is remembered when a job starts over: the API may have it.
-local now, resubmit = clock(ARGV[1]), ARGV[2] == '1'
-local ITEM, FIRST = 1, 3
+local now, resubmit, dry = clock(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
+local ITEM, FIRST = 1, 4
 local REOPENS = { failed = true, expired = true, cancelled = true }
 local now_ms = int(now)
 
@@ -62,9 +63,7 @@ local function start_over(record, job)
   redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
 end
 
--- Returns the state and the revision.
-local function reopen(id, record, job)
-  local revision, state = int(num(job[4]) + 1), is_followed(job) and 'polling' or 'waiting'
+local function reopen(id, record, job, state, revision)
   redis.call('HSET', record, 'state', state, 'revision', revision, 'polls', '0', 'next-at', now_ms,
     'retried-at', now_ms, 'history', remember(job[5], job[6], now, 'retried'))
   if state == 'waiting' then start_over(record, job) end
@@ -75,7 +74,6 @@ local function reopen(id, record, job)
   redis.call('HDEL', record, 'error', 'ended-at', 'source', 'video-url', 'image-url')
   redis.call('ZREM', P .. 'dead', id)
   wake(PLACE[state])
-  return state, revision
 end
 
 local reply = {}
@@ -91,8 +89,9 @@ for at = FIRST, #ARGV, ITEM do
   elseif why then
     code, detail = 'refused', why
   elseif REOPENS[code] then
-    code, detail = reopen(id, record, job)
-  else
+    code, detail = is_followed(job) and 'polling' or 'waiting', int(num(job[4]) + 1)
+    if not dry then reopen(id, record, job, code, detail) end
+  elseif not dry then
     hurry(id, record, job)
   end
   reply[#reply + 1] = code

@@ -19,7 +19,13 @@ redis.call('ZADD', P .. 'workers', now, worker)
 local reply = { now, redis.call('EXISTS', P .. 'paused'), head('submit'), head('unconfirmed'),
   head('poll') }
 for _, stage in ipairs({ 'submit', 'poll' }) do
-  local fields = read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe')
+  local fields = read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe', 'rate', 'growth')
+  -- A limit is over also when nobody calls any more.
+  if fields[1] == 'limited'
+    and learned_rate(fields[4], fields[5], num(fields[3]), now) >= RATE_FORGOTTEN then
+    redis.call('DEL', P .. 'stage:' .. stage)
+    fields = {}
+  end
   reply[#reply + 1] = fields[1] or ''
   reply[#reply + 1] = fields[2] or ''
   reply[#reply + 1] = num(fields[3])

@@ -172,8 +172,10 @@ impl Run<'_> {
             Step::Retry { id: index, resubmit } => {
                 let expected = self.model.retry(IDS[*index], *resubmit);
                 let (queue, ids) = (self.at_now(), [id(IDS[*index])]);
-                twice(expected, async || queue.retry(&ids, *resubmit).await.unwrap().remove(0))
-                    .await
+                twice(expected, async || {
+                    queue.retry(&ids, *resubmit, false).await.unwrap().remove(0)
+                })
+                .await
             }
             Step::Resolve { id: index, finding } => {
                 let expected = self.model.resolve(IDS[*index], finding);

@@ -15,7 +15,13 @@ impl Scene {
     }
 
     async fn retry(&self, after_ms: u64, name: &str, resubmit: bool) -> Operated {
-        self.at(after_ms).retry(&[id(name)], resubmit).await.unwrap().remove(0)
+        let (queue, ids) = (self.at(after_ms), [id(name)]);
+        let before = self.0.dump().await;
+        let told = queue.retry(&ids, resubmit, true).await.unwrap().remove(0);
+        assert_eq!(self.0.dump().await, before, "a dry run changes nothing");
+        let done = queue.retry(&ids, resubmit, false).await.unwrap().remove(0);
+        assert_eq!(told, done, "and tells what would be");
+        done
     }
 
     async fn resolve(&self, after_ms: u64, name: &str, finding: &Finding) -> Operated {

@@ -292,6 +292,16 @@ async fn a_limit_is_forgotten_when_it_is_no_lower_than_the_set_rate() {
 }
 
 #[tokio::test]
+async fn a_limit_is_forgotten_when_nobody_calls() {
+    let scene = Scene::new().await;
+    assert!(scene.report(0, News::Limited, &id("a")).await);
+    let beat = async |after_ms| scene.at(after_ms).tick("w1").await.unwrap().submit.state;
+    assert_eq!(beat(9900).await, StageState::Limited, "2 * 2^8.9 a second: under a thousand");
+    assert_eq!(beat(10_100).await, StageState::Open);
+    assert!(!scene.0.exists("stage:submit").await);
+}
+
+#[tokio::test]
 async fn a_refused_job_fails_when_others_were_accepted_since() {
     let scene = Scene::new().await;
     scene.waiting("a").await;
