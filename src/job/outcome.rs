@@ -24,6 +24,11 @@ pub enum SubmitOutcome {
         /// not say when.
         retry_after: Option<Duration>,
     },
+    /// Surely not accepted, for reasons of our own that say nothing of the API or the job.
+    NotTried {
+        /// What happened, in words.
+        detail: String,
+    },
     /// The API refuses the call: the job's fault or ours.
     Refused {
         /// What happened, in words.
@@ -81,7 +86,7 @@ pub enum Sign {
     Limited(Duration),
     /// It answers, but not as it is documented.
     Strange,
-    /// Nothing: no call was made.
+    /// Nothing.
     Nothing,
 }
 
@@ -90,6 +95,7 @@ impl SubmitOutcome {
     #[must_use]
     pub fn sign(&self) -> Sign {
         match self {
+            Self::NotTried { .. } => Sign::Nothing,
             Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => Sign::Nothing,
             Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => Sign::Alive,
             Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
@@ -104,6 +110,7 @@ impl SubmitOutcome {
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
+            | Self::NotTried { detail }
             | Self::Refused { detail, .. }
             | Self::Unknown { detail, .. }
             | Self::NotUnderstood { detail, .. } => Some(detail),
@@ -130,6 +137,11 @@ pub enum StatusOutcome {
         detail: String,
         /// The wait that the API asked for, as for a submit.
         retry_after: Option<Duration>,
+    },
+    /// For reasons of our own that say nothing of the API or the job: check again, backed off.
+    NotTried {
+        /// What happened, in words.
+        detail: String,
     },
     /// An answer that is not understood: check again, backed off.
     NotUnderstood {
@@ -159,7 +171,7 @@ pub enum StatusOutcome {
 
 impl StatusOutcome {
     /// What it tells of the API. That it does not know a transaction may be the job's fault or
-    /// ours, as a refusal.
+    /// ours, as a refusal; what is not understood costs nothing here, and closes nothing.
     #[must_use]
     pub fn sign(&self) -> Sign {
         match self {
@@ -168,7 +180,7 @@ impl StatusOutcome {
             }
             Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
             Self::RetryLater { retry_after: None, .. } => Sign::Fault,
-            Self::NotUnderstood { .. } => Sign::Strange,
+            Self::NotTried { .. } | Self::NotUnderstood { .. } => Sign::Nothing,
             Self::Refused { refusal, .. } => Sign::Refused(*refusal),
             Self::NotFound { .. } => Sign::Refused(Refusal::Call),
         }
@@ -179,6 +191,7 @@ impl StatusOutcome {
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
+            | Self::NotTried { detail }
             | Self::NotUnderstood { detail }
             | Self::Refused { detail, .. }
             | Self::NotFound { detail }

@@ -1,8 +1,9 @@
 //! A run of bad answers to one job's status checks, as its record keeps it.
 //!
 //! Some answers end a job only when they come again and again (docs/contract.md, section 7). The
-//! run is kept in the record's `streak` as `<kind> <count> <age of the job at its begin, ms>`; an
-//! understood answer removes it, a fault of the connection leaves it alone.
+//! run is kept in the record's `streak` as `<kind> <count> <age of the job at its begin, ms>`, and
+//! the age since which no answer at all was understood, if that is another. An understood answer
+//! removes it, a fault of the connection leaves it alone or begins one.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,7 @@ const UNKNOWN_AFTER: u32 = 3;
 enum Kind {
     NotFound,
     BadRequest,
+    Unanswered,
 }
 
 /// See the module.
@@ -24,6 +26,7 @@ pub struct Streak {
     kind: Kind,
     count: u32,
     began: Duration,
+    not_understood_since: Duration,
 }
 
 impl Streak {
@@ -34,11 +37,14 @@ impl Streak {
         let kind = match words.next()? {
             "not-found" => Kind::NotFound,
             "bad-request" => Kind::BadRequest,
+            "unanswered" => Kind::Unanswered,
             _ => return None,
         };
         let count = words.next()?.parse().ok()?;
-        let began = Duration::from_millis(words.next()?.parse().ok()?);
-        Some(Self { kind, count, began })
+        let age = |word: &str| word.parse().ok().map(Duration::from_millis);
+        let began = age(words.next()?)?;
+        let not_understood_since = words.next().and_then(age).unwrap_or(began);
+        Some(Self { kind, count, began, not_understood_since })
     }
 
     /// One more 404 or 410, at this age of the job since its acceptance.
@@ -53,12 +59,27 @@ impl Streak {
         Self::more(so_far, Kind::BadRequest, age)
     }
 
+    /// A check that came to nothing that says anything of the job.
+    #[must_use]
+    pub fn unanswered(so_far: Option<Self>, age: Duration) -> Self {
+        so_far.unwrap_or_else(|| Self::more(None, Kind::Unanswered, age))
+    }
+
+    /// For how long, at this age of the job, no answer to its checks has been understood.
+    #[must_use]
+    pub fn lasts(&self, age: Duration) -> Duration {
+        age.saturating_sub(self.not_understood_since)
+    }
+
     fn more(so_far: Option<Self>, kind: Kind, age: Duration) -> Self {
         match so_far {
             Some(streak) if streak.kind == kind => {
                 Self { count: streak.count.saturating_add(1), ..streak }
             }
-            _ => Self { kind, count: 1, began: age },
+            other => {
+                let not_understood_since = other.map_or(age, |it| it.not_understood_since);
+                Self { kind, count: 1, began: age, not_understood_since }
+            }
         }
     }
 
@@ -82,8 +103,13 @@ impl fmt::Display for Streak {
         let kind = match self.kind {
             Kind::NotFound => "not-found",
             Kind::BadRequest => "bad-request",
+            Kind::Unanswered => "unanswered",
         };
-        write!(f, "{kind} {} {}", self.count, self.began.as_millis())
+        write!(f, "{kind} {} {}", self.count, self.began.as_millis())?;
+        if self.not_understood_since == self.began {
+            return Ok(());
+        }
+        write!(f, " {}", self.not_understood_since.as_millis())
     }
 }
 
@@ -117,9 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn how_long_nothing_was_understood_outlasts_a_change_of_kind() {
+        let silent = Streak::unanswered(None, SECOND);
+        assert_eq!(Streak::unanswered(Some(silent), 9 * SECOND), silent);
+        let unknown = Streak::not_found(Some(silent), 5 * SECOND);
+        assert_eq!(unknown.to_string(), "not-found 1 5000 1000");
+        assert_eq!(Streak::unanswered(Some(unknown), 9 * SECOND), unknown, "left alone");
+        let refused = Streak::bad_request(Some(unknown), 9 * SECOND);
+        assert_eq!(refused.lasts(10 * SECOND), 9 * SECOND);
+    }
+
+    #[test]
     fn the_field_is_read_as_it_was_written() {
         let streak = Streak::not_found(Some(Streak::not_found(None, SECOND)), SECOND);
-        assert_eq!(Streak::parse(&streak.to_string()), Some(streak));
+        let changed = Streak::bad_request(Some(streak), 2 * SECOND);
+        for streak in [streak, changed, Streak::unanswered(None, SECOND)] {
+            assert_eq!(Streak::parse(&streak.to_string()), Some(streak));
+        }
         for bad in ["", "not-found", "not-found x 1", "other 1 1", "not-found 1"] {
             assert_eq!(Streak::parse(bad), None, "{bad:?}");
         }

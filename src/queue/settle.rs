@@ -67,6 +67,8 @@ pub enum Move {
         delay: Duration,
         /// The run of bad answers; empty after an understood one.
         streak: String,
+        /// What the history says of it.
+        event: String,
     },
     /// It ends.
     Finish {
@@ -227,10 +229,11 @@ fn add(call: &mut Call, settlement: &Settlement) {
             call.push(u8::from(*hold));
             call.push(milliseconds(*sent_ago));
         }
-        Move::Repoll { delay, streak } => {
+        Move::Repoll { delay, streak, event } => {
             call.push(settlement.claim.0);
             call.push(milliseconds(*delay));
             call.push(streak);
+            call.push(event);
         }
         Move::Finish { end, source } => {
             call.push(settlement.claim.0);

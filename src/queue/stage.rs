@@ -122,8 +122,10 @@ impl Queue {
         let mut left = command("PTTL");
         left.arg(&key);
         let left_ms: i64 = self.connection.query(&left).await?;
-        // Negative when it is gone by now.
-        Ok(u64::try_from(left_ms).map_or(apart, Duration::from_millis).min(apart))
+        // Negative when it is gone by now; zero would say that the turn is taken.
+        let left =
+            u64::try_from(left_ms).map_or(apart, |left_ms| Duration::from_millis(left_ms + 1));
+        Ok(left.min(apart))
     }
 
     /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.

@@ -96,6 +96,7 @@ impl Client {
             Err(NoToken::Unavailable(detail)) => {
                 SubmitOutcome::RetryLater { detail, spends_attempt: false, retry_after: None }
             }
+            Err(NoToken::NotTried(detail)) => SubmitOutcome::NotTried { detail },
         }
     }
 
@@ -122,12 +123,13 @@ impl Client {
             Err(NoToken::Unavailable(detail)) => {
                 StatusOutcome::RetryLater { detail, retry_after: None }
             }
+            Err(NoToken::NotTried(detail)) => StatusOutcome::NotTried { detail },
         }
     }
 
-    /// The exchange, with a token and when it began; repeated once with another one when the API refuses the first.
-    /// An error says that the request was not accepted, and that no token or no time was left to
-    /// try it (again).
+    /// The exchange, with a token and when it began; repeated when the API refuses a token and a newer one
+    /// is there, and once with one that is fetched for it. An error says that the request was not
+    /// accepted, and that no token or no time was left to try it (again).
     async fn call(
         &self,
         endpoint: &'static str,
@@ -135,12 +137,12 @@ impl Client {
         outgoing: impl Fn() -> Outgoing,
         deadline: Instant,
     ) -> Result<(Answer, Arc<Access>, Instant), NoToken> {
-        let mut stale = None;
+        let (mut stale, mut is_renewed) = (None, false);
         loop {
             let access = self.0.tokens.get(stale, deadline).await?;
             let Some(until) = transport.end_of_call(deadline) else {
                 let detail = "not sent: too little time was left for an answer".to_owned();
-                return Err(NoToken::Unavailable(detail));
+                return Err(NoToken::NotTried(detail));
             };
             let mut outgoing = outgoing();
             let headers = outgoing.request.headers_mut();
@@ -148,8 +150,22 @@ impl Client {
             headers.insert(API_KEY, access.api_key.clone());
             let began = Instant::now();
             let answer = transport.exchange(endpoint, outgoing, until).await;
-            if answer.code() != Some(401) || stale.is_some() {
+            let tokens = &self.0.tokens;
+            if answer.code() != Some(401) {
+                if answer.code().is_some() {
+                    tokens.worked();
+                }
                 return Ok((answer, access, began));
+            }
+            if !tokens.is_superseded(access.generation) {
+                if is_renewed && tokens.are_revoked_by_others() {
+                    let detail = "401: our tokens are revoked again and again";
+                    return Err(NoToken::NotTried(detail.to_owned()));
+                }
+                if is_renewed {
+                    return Ok((answer, access, began));
+                }
+                is_renewed = true;
             }
             stale = Some(access.generation);
         }

@@ -61,6 +61,8 @@ pub(super) enum NoToken {
     Refused(String),
     /// It could not be fetched now.
     Unavailable(String),
+    /// It was not our turn in time, or others revoke our tokens: that says nothing of the API.
+    NotTried(String),
 }
 
 /// The source of tokens.
@@ -82,6 +84,8 @@ struct State {
     generation: u64,
     access: Option<Arc<Access>>,
     failure: Option<Failure>,
+    /// When the API last took a token of ours.
+    worked_at: Option<Instant>,
     /// How many tokens in a row were revoked early.
     revoked: u32,
     /// Not before this may the next one be fetched.
@@ -150,7 +154,7 @@ impl Tokens {
             self.renew_ahead(asked_at);
             return known;
         }
-        let late = |_| NoToken::Unavailable("no token in time".to_owned());
+        let late = |_| NoToken::NotTried("no token in time".to_owned());
         let turn = Arc::clone(&self.turn).lock_owned();
         let turn = timeout_at(deadline, turn).await.map_err(late)?;
         // Whoever had the turn before may have brought what we came for.
@@ -162,6 +166,23 @@ impl Tokens {
         let _ = timeout_at(deadline, fetch).await.map_err(late)?;
         let nothing = || Err(NoToken::Unavailable("the token call was broken off".to_owned()));
         self.known(asked_at).unwrap_or_else(nothing)
+    }
+
+    /// The API took a token.
+    pub(super) fn worked(&self) {
+        self.state().worked_at = Some(Instant::now());
+    }
+
+    /// Whether there is a newer token than this one.
+    pub(super) fn is_superseded(&self, generation: u64) -> bool {
+        self.state().generation > generation
+    }
+
+    /// Whether a refusal of a token that has just come says that others revoke ours: the one before it
+    /// was refused early as well, and until lately the API took them.
+    pub(super) fn are_revoked_by_others(&self) -> bool {
+        let state = self.state();
+        state.revoked > 0 && state.worked_at.is_some_and(|at| at.elapsed() < EARLY)
     }
 
     /// What is known without a call: a token, or a failure that still answers for it. What arrived

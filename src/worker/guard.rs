@@ -43,6 +43,16 @@ struct Inner {
     runs: Runs,
 }
 
+impl Inner {
+    fn saw(&mut self, state: StageState) {
+        // Somebody found it well: what was seen before says nothing any more.
+        if self.state >= StageState::Broken && state < StageState::Broken {
+            self.runs = Runs::default();
+        }
+        self.state = state;
+    }
+}
+
 /// Runs of bad signs, since the API last was alive.
 #[derive(Debug, Default)]
 struct Runs {
@@ -89,7 +99,12 @@ impl Guard {
         if state >= StageState::Broken {
             self.window.narrow();
         }
-        self.inner().state = state;
+        self.inner().saw(state);
+    }
+
+    /// Whether the stage is closed or limited, as far as this process knows.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner().state != StageState::Open
     }
 
     /// Whether the stage is halted, as far as this process knows: then no job may end by what the
@@ -145,7 +160,8 @@ impl Runs {
     fn note(&mut self, id: &JobId, sign: Sign, state: StageState, is_probe: bool) -> Option<News> {
         let closed = state >= StageState::Broken;
         let unwell = match sign {
-            Sign::Nothing => return None,
+            // A probe that found out nothing is followed by another.
+            Sign::Nothing => return (is_probe && closed).then_some(News::ProbeFailed),
             Sign::Alive => {
                 *self = Self::default();
                 return closed.then_some(News::Alive);
@@ -166,6 +182,13 @@ impl Runs {
         if !matches!(sign, Sign::Fault) {
             self.faults = 0;
             self.faulty.clear();
+        }
+        if !matches!(sign, Sign::Fault | Sign::Refused(_)) {
+            self.refused.clear();
+            self.without_token.clear();
+        }
+        if !matches!(sign, Sign::Fault | Sign::Strange) {
+            self.strange.clear();
         }
         // A broken API that says anything at all works again.
         let speaks = state == StageState::Broken && !matches!(sign, Sign::Fault);
@@ -222,8 +245,25 @@ mod tests {
         let refused = |name| (name, REFUSED);
         assert_eq!(last(&[refused("a"), refused("a"), refused("a"), refused("b")]), None);
         assert_eq!(last(&[refused("a"), refused("b"), refused("c")]), Some(News::Halted));
-        let between = [refused("a"), refused("b"), ("d", Sign::Alive), refused("c")];
-        assert_eq!(last(&between), None);
+        for answer in [Sign::Alive, LIMITED, Sign::Strange] {
+            let between = [refused("a"), refused("b"), ("d", answer), refused("c")];
+            assert_eq!(last(&between), None, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_before_a_stage_was_reopened_says_nothing() {
+        let mut inner = Inner::default();
+        let refused = |inner: &mut Inner, name| {
+            let state = inner.state;
+            inner.runs.note(&id(name), REFUSED, state, false)
+        };
+        for name in ["a", "b", "c"] {
+            refused(&mut inner, name);
+        }
+        inner.saw(StageState::Halted);
+        inner.saw(StageState::Open);
+        assert_eq!(refused(&mut inner, "d"), None);
     }
 
     #[test]
@@ -269,6 +309,8 @@ mod tests {
         assert_eq!(probe(REFUSED, StageState::Halted), Some(News::ProbeFailed));
         assert_eq!(probe(LIMITED, StageState::Halted), Some(News::ProbeFailed));
         assert_eq!(probe(REFUSED, StageState::Broken), Some(News::Alive), "it answers");
+        assert_eq!(probe(Sign::Nothing, StageState::Halted), Some(News::ProbeFailed));
+        assert_eq!(last(&[("a", Sign::Nothing)]), None);
         assert_eq!(last(&[("a", LIMITED)]), Some(News::Limited));
         let late = Runs::default().note(&id("a"), Sign::Alive, StageState::Halted, false);
         assert_eq!(late, Some(News::Alive), "a call that was in flight is as good");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::stage::{Held, Stage};
+use super::stage::{Held, Stage, event};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
@@ -83,14 +83,14 @@ impl Stage for PollStage {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        let unwell = guard.is_halted() || guard.refuses_many();
+        let unwell = guard.is_closed() || guard.refuses_many();
         self.policy.decide(job, outcome, took, unwell)
     }
 }
 
 impl PollPolicy {
     /// What an outcome means for a job that is `polling` (docs/contract.md, section 7). `took` is
-    /// the time since the claim; `unwell` says that the stage is halted, or about to be: then the fault
+    /// the time since the claim; `unwell` says that the stage is closed, or about to be: then the fault
     /// is hardly the job's.
     pub(crate) fn decide(
         &self,
@@ -107,25 +107,32 @@ impl PollPolicy {
             }
             StatusOutcome::Failed(fault) => failed(fault),
             StatusOutcome::NotYet => self.not_yet(job, age, took),
-            StatusOutcome::RetryLater { retry_after, .. } => {
-                self.again(job, age, streak, retry_after.unwrap_or_default())
+            StatusOutcome::RetryLater { detail, retry_after } => {
+                let streak = Streak::unanswered(streak, age);
+                let mut again = self.again(job, age, streak, &detail, unwell);
+                if let Move::Repoll { delay, .. } = &mut again {
+                    *delay = (*delay).max(retry_after.unwrap_or_default());
+                }
+                again
             }
-            StatusOutcome::Refused { .. } | StatusOutcome::NotUnderstood { .. } => {
-                self.again(job, age, streak, Duration::ZERO)
+            StatusOutcome::NotTried { detail }
+            | StatusOutcome::Refused { detail, .. }
+            | StatusOutcome::NotUnderstood { detail } => {
+                self.again(job, age, Streak::unanswered(streak, age), &detail, unwell)
             }
             StatusOutcome::NotFound { detail } => {
                 let streak = Streak::not_found(streak, age);
                 if streak.is_unknown_transaction(age, self.not_found_grace) && !unwell {
                     return failed(Fault::new(ErrorCode::UnknownTransaction, detail));
                 }
-                self.again(job, age, Some(streak), Duration::ZERO)
+                self.again(job, age, streak, &detail, unwell)
             }
             StatusOutcome::BadRequest { detail } => {
                 let streak = Streak::bad_request(streak, age);
                 if streak.is_status_refused() && !unwell {
                     return failed(Fault::new(ErrorCode::StatusRefused, detail));
                 }
-                self.again(job, age, Some(streak), Duration::ZERO)
+                self.again(job, age, streak, &detail, unwell)
             }
         }
     }
@@ -137,26 +144,30 @@ impl PollPolicy {
             // Its own end is not overslept: the last check is then.
             let left = job.expires_in.map_or(Duration::MAX, |left| left.saturating_sub(took));
             let delay = self.backoff.delay(job.polls).min(left);
-            return Move::Repoll { delay, streak: String::new() };
+            return Move::Repoll { delay, streak: String::new(), event: "poll".to_owned() };
         }
         let limit = if expired { "its expires-at" } else { "poll.deadline" };
         let detail = format!("no video {} s after acceptance, past {limit}", age.as_secs());
         expire(detail)
     }
 
-    /// No understood answer: only the last backstop ends the job.
+    /// No understood answer: only the last backstop ends the job, when check after check came to
+    /// nothing for so long, and never while the API as a whole is not well.
     fn again(
         &self,
         job: &PollClaim,
         age: Duration,
-        streak: Option<Streak>,
-        at_least: Duration,
+        streak: Streak,
+        detail: &str,
+        unwell: bool,
     ) -> Move {
-        if age >= self.abandon_after {
-            return expire("no understood answer until poll.abandon_after".to_owned());
+        if streak.lasts(age) >= self.abandon_after && !unwell {
+            return expire(format!(
+                "no understood answer for poll.abandon_after; the last: {detail}"
+            ));
         }
-        let delay = self.backoff.delay(job.polls).max(at_least);
-        Move::Repoll { delay, streak: streak.map_or(String::new(), |streak| streak.to_string()) }
+        let (delay, streak) = (self.backoff.delay(job.polls), streak.to_string());
+        Move::Repoll { delay, streak, event: event("poll", detail) }
     }
 }
 
@@ -203,6 +214,10 @@ mod tests {
         POLICY.decide(claim, outcome, SECOND, false)
     }
 
+    fn again_in(delay: Duration) -> Move {
+        Move::Repoll { delay, streak: String::new(), event: "poll".to_owned() }
+    }
+
     fn code(it: &Move) -> Option<ErrorCode> {
         match it {
             Move::Finish { end: End::Failed(fault) | End::Expired(fault), .. } => Some(fault.code),
@@ -225,7 +240,7 @@ mod tests {
     #[test]
     fn no_url_means_another_check_until_the_deadline() {
         let young = decide(&claim(SECOND, Some("not-found 2 5")), StatusOutcome::NotYet);
-        assert_eq!(young, Move::Repoll { delay: 4 * SECOND, streak: String::new() });
+        assert_eq!(young, again_in(4 * SECOND));
         let old = decide(&claim(POLICY.deadline, None), StatusOutcome::NotYet);
         assert_eq!(code(&old), Some(ErrorCode::PollDeadline));
     }
@@ -234,8 +249,22 @@ mod tests {
     fn a_deadline_ends_a_job_by_an_answer_and_never_by_the_clock() {
         let late = claim(10 * POLICY.deadline, None);
         assert!(matches!(decide(&late, fault_of_connection()), Move::Repoll { .. }));
-        let abandoned = claim(POLICY.abandon_after, None);
-        assert_eq!(code(&decide(&abandoned, fault_of_connection())), Some(ErrorCode::PollDeadline));
+        let event = "poll: reset".to_owned();
+        let streak = format!("unanswered 1 {}", (late.age + SECOND).as_millis());
+        let again = Move::Repoll { delay: 4 * SECOND, streak, event };
+        assert_eq!(decide(&late, fault_of_connection()), again);
+    }
+
+    #[test]
+    fn a_job_is_abandoned_when_check_after_check_came_to_nothing_and_all_else_is_well() {
+        let unseen = claim(9 * POLICY.abandon_after, None);
+        assert!(matches!(decide(&unseen, fault_of_connection()), Move::Repoll { .. }));
+        let abandoned = claim(POLICY.abandon_after + SECOND, Some("unanswered 1 1000"));
+        for outcome in [fault_of_connection(), not_found()] {
+            let unwell = POLICY.decide(&abandoned, outcome.clone(), SECOND, true);
+            assert!(matches!(unwell, Move::Repoll { .. }), "{outcome:?}");
+            assert_eq!(code(&decide(&abandoned, outcome)), Some(ErrorCode::PollDeadline));
+        }
     }
 
     #[test]
@@ -243,7 +272,7 @@ mod tests {
         let mut expired = claim(SECOND, None);
         expired.expires_in = Some(3 * SECOND);
         let last = decide(&expired, StatusOutcome::NotYet);
-        assert_eq!(last, Move::Repoll { delay: 2 * SECOND, streak: String::new() });
+        assert_eq!(last, again_in(2 * SECOND));
         expired.expires_in = Some(Duration::ZERO);
         assert_eq!(code(&decide(&expired, StatusOutcome::NotYet)), Some(ErrorCode::PollDeadline));
         let ready = StatusOutcome::Ready { video_url: Some("https://v".into()), image_url: None };

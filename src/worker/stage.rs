@@ -77,3 +77,21 @@ pub(crate) struct InHand<J> {
     /// Taken out by the layer that settles the job.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
+
+/// An item of the history: short, and without the comma that separates items.
+pub(crate) fn event(what: &str, detail: &str) -> String {
+    const LONGEST: usize = 60;
+    let detail = detail.replace(',', ";");
+    format!("{what}: {}", &detail[..detail.floor_char_boundary(LONGEST)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_fits_into_the_history() {
+        let event = event("retry", &"ä,".repeat(100));
+        assert!(event.len() < 80 && !event.contains(','));
+    }
+}

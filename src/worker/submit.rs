@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::stage::{Held, Stage};
+use super::stage::{Held, Stage, event};
 use crate::job::policy::Backoff;
 use crate::job::request::body_to_send;
-use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, SubmitOutcome};
+use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Sign, SubmitOutcome};
 use crate::queue::{
     Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
 };
@@ -112,11 +112,19 @@ impl SubmitPolicy {
                 let event = event("retry", &detail);
                 Move::Requeue { delay, spends_attempt, event, refusal: None }
             }
-            SubmitOutcome::Refused { detail, .. } => Move::Requeue {
+            SubmitOutcome::NotTried { detail } => Move::Requeue {
+                delay: self.delay(job),
+                spends_attempt: false,
+                event: event("retry", &detail),
+                refusal: None,
+            },
+            SubmitOutcome::Refused { detail, refusal } => Move::Requeue {
                 delay: self.delay(job),
                 spends_attempt: false,
                 event: event("refused", &detail),
-                refusal: Some(Fault::new(ErrorCode::ApiRefused, detail)),
+                // A token that is refused is not the job's fault.
+                refusal: (refusal == Refusal::Call)
+                    .then(|| Fault::new(ErrorCode::ApiRefused, detail)),
             },
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
@@ -146,17 +154,9 @@ fn give_up(job: &SubmitClaim, fault: Fault) -> Move {
     Move::Unconfirm { event, hold: true, sent_ago: Duration::ZERO }
 }
 
-/// An item of the history: short, and without the comma that separates items.
-fn event(what: &str, detail: &str) -> String {
-    const LONGEST: usize = 60;
-    let detail = detail.replace(',', ";");
-    format!("{what}: {}", &detail[..detail.floor_char_boundary(LONGEST)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Refusal;
 
     const POLICY: SubmitPolicy = SubmitPolicy {
         backoff: Backoff {
@@ -253,17 +253,16 @@ mod tests {
             Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false, sent_ago };
         let unknown = SubmitOutcome::Unknown { detail, sent_ago };
         assert_eq!(decide(&claim(9, 9, 0), unknown), unconfirmed);
-        let refused = SubmitOutcome::Refused { detail: "403".to_owned(), refusal: Refusal::Call };
-        let waits = decide(&claim(2, 0, 0), refused);
-        let refusal = Some(Fault::new(ErrorCode::ApiRefused, "403"));
-        let event = "refused: 403".to_owned();
-        let delay = Duration::from_secs(1);
-        assert_eq!(waits, Move::Requeue { delay, spends_attempt: false, event, refusal });
-    }
-
-    #[test]
-    fn an_event_fits_into_the_history() {
-        let event = event("retry", &"ä,".repeat(100));
-        assert!(event.len() < 80 && !event.contains(','));
+        let api_refused = Fault::new(ErrorCode::ApiRefused, "403");
+        for (who, refusal) in [
+            (Refusal::Call, Some(api_refused)),
+            (Refusal::Token, None),
+            (Refusal::Credentials, None),
+        ] {
+            let refused = SubmitOutcome::Refused { detail: "403".to_owned(), refusal: who };
+            let (delay, event) = (Duration::from_secs(1), "refused: 403".to_owned());
+            let waits = Move::Requeue { delay, spends_attempt: false, event, refusal };
+            assert_eq!(decide(&claim(2, 0, 0), refused), waits);
+        }
     }
 }

@@ -36,7 +36,7 @@ for at = FIRST, #ARGV, ITEM do
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
       'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[2], job[3], now, 'submitted'))
     forgive(record, job[4])
-    if place == 'unconfirmed' then redis.call('HDEL', record, 'resend') end
+    if place == 'unconfirmed' then redis.call('HDEL', record, 'resend', 'held') end
     due[#due + 1] = next_at
     due[#due + 1] = id
     leaving[place] = leaving[place] or {}

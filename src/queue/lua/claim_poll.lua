@@ -58,5 +58,5 @@ end
 if not again and #leaving > 0 then redis.call('ZREM', P .. 'poll', unpack(leaving)) end
 local next_due = tonumber(head('poll'))
 if next_due then reply[2] = math.max(next_due, gated.again_at or 0) end
-reply[3], reply[4] = gated.state or '', gated.probe and #taken > 0 and 1 or 0
+reply[3], reply[4] = gated.state or '', is_probe('poll', gated, taken, again) and 1 or 0
 return reply

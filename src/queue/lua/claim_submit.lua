@@ -17,7 +17,8 @@
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
 --   closed stage, how many expired and how many failed here, then items of 6: id,
 --   claim, body, and as they stand in the record: attempts, retries, POSTs unanswered so far
--- Why: `resend` is an operator's word to send it once more, however often it was sent.
+-- Why: `resend` is an operator's word to send it once more, however often it was sent, or held.
+-- Why: a probe rather takes a job that was never sent than one whose next POST may be its second.
 -- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
 --   others behind it may be probes.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
@@ -34,8 +35,12 @@ local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 local reply, taken, bytes, last = { now, '', '', 0, 0, 0 }, {}, 0, 6
 local gated = gate('submit', now, limit, rate)
 local halted = gated.state == 'halted'
-local function give(id, job, claim)
-  local body = redis.call('GET', P .. 'body:' .. id)
+local function body_of(id)
+  local body = redis.pcall('GET', P .. 'body:' .. id)
+  return type(body) == 'string' and body
+end
+
+local function give(id, job, claim, body)
   bytes = bytes + (body and #body or 0)
   taken[#taken + 1] = id
   reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, body
@@ -43,19 +48,19 @@ local function give(id, job, claim)
   last = last + 6
 end
 
+local again = taken_before(claimed, number)
 local function answer()
   local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
     tonumber(head('submit')) or math.huge)
   if next_due < math.huge then reply[2] = math.max(next_due, gated.again_at or 0) end
-  reply[3], reply[4] = gated.state or '', gated.probe and #taken > 0 and 1 or 0
+  reply[3], reply[4] = gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0
   return reply
 end
 
-local again = taken_before(claimed, number)
 for _, id in ipairs(again or {}) do
   local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker', 'attempts', 'retries',
     'unconfirmed')
-  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2]) end
+  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2], body_of(id)) end
 end
 if again then return answer() end
 if redis.call('EXISTS', P .. 'paused') == 1 then
@@ -68,13 +73,13 @@ local halt_ended = halted and now or num(redis.call('GET', P .. 'halt-ended:subm
 -- writes
 local leased, until_ms = {}, int(now + lease_ms)
 local function take(id, record, job)
-  local claim, posts = int(num(job[2]) + 1), int(num(job[3]) + 1)
+  local claim, posts, body = int(num(job[2]) + 1), int(num(job[3]) + 1), body_of(id)
   redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts,
     'worker', worker)
-  if job[7] then redis.call('HDEL', record, 'resend') end
+  if job[7] or job[8] then redis.call('HDEL', record, 'resend', 'held') end
   leased[#leased + 1] = until_ms
   leased[#leased + 1] = id
-  give(id, job, claim)
+  give(id, job, claim, body)
 end
 
 local function overdue(id, record, unanswered)
@@ -89,16 +94,17 @@ end
 local function decide(id, place)
   local record = P .. 'job:' .. id
   local job = read(record, 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'resend',
-    unpack(DEADLINE))
+    'held', unpack(DEADLINE))
   if job[1] ~= EXPECTED[place] then
     redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
     return true
   end
-  local deadline, unanswered = submit_deadline(job, 8, max_age_ms, halt_ended), num(job[6])
+  local deadline, unanswered = submit_deadline(job, 9, max_age_ms, halt_ended), num(job[6])
   local is_over, put_off_to = deadline <= now, nil
   if is_over and halted then
     put_off_to = now + PUT_OFF_MS
-  elseif not is_over and place == 'unconfirmed' and unanswered > max_resends and not job[7] then
+  elseif not is_over and place == 'unconfirmed' and not job[7]
+    and (job[8] or unanswered > max_resends) then
     put_off_to = deadline
   end
   if put_off_to then
@@ -111,7 +117,8 @@ local function decide(id, place)
 end
 
 local leaving, left = {}, gated.take
-for _, place in ipairs({ 'unconfirmed', 'submit' }) do
+local places = gated.probe and { 'submit', 'unconfirmed' } or { 'unconfirmed', 'submit' }
+for _, place in ipairs(places) do
   leaving[place] = {}
   local due = due_members(place, now, left, gated)
   if not gated.probe then left = left - #due end

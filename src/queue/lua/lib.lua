@@ -40,12 +40,13 @@ end
 
 local HISTORY_MAX_BYTES = 400
 
--- The history with one more item, `+<ms since acceptance> <event>`. A run of polls keeps its
--- first and its last; when the text grows too long, the items after the first go.
+-- The history with one more item, `+<ms since acceptance> <event>`. A run of polls that came to the
+-- same keeps its first and its last; when the text grows too long, the items after the first go.
 local function remember(history, accepted_at, now, event)
   history = history or ''
-  if event == 'poll' then
-    history = history:gsub('(%+%d+ poll), %+%d+ poll$', '%1')
+  if event:find('^poll') then
+    local before, last = history:match('^(.*), %+%d+ ([^,]*)$')
+    if last == event and before:match('%+%d+ ([^,]*)$') == event then history = before end
   end
   history = history .. ', +' .. int(now - (tonumber(accepted_at) or now)) .. ' ' .. event
   while #history > HISTORY_MAX_BYTES do
@@ -114,7 +115,7 @@ local function conclude(id, job, status, changes, now, retention)
     table.insert(ended.dead, now_ms)
     table.insert(ended.dead, id)
   end
-  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak', 'resend')
+  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak', 'resend', 'held')
 end
 
 -- Writes what `conclude` has gathered: totals, the list of the dead, bodies that go.
@@ -127,8 +128,8 @@ local function wind_up()
 end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
--- the grace after `sent_at` is over, or held until its deadline when it is to be held or was sent
--- again `max_resends` times. `job` has the record's fields and the deadline; `changes` are
+-- the grace after `sent_at` is over, or held until its deadline when it is to be held (which its
+-- record keeps, since a deadline may move) or was sent again `max_resends` times. `job` has the record's fields and the deadline; `changes` are
 -- written as well.
 local function to_unconfirmed(id, job, sent_at, event, changes, now, rules)
   local count = num(job.unconfirmed) + 1
@@ -139,6 +140,7 @@ local function to_unconfirmed(id, job, sent_at, event, changes, now, rules)
   local record = P .. 'job:' .. id
   redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', count, 'next-at', int(due),
     'history', remember(job.history, job.accepted_at, now, event), unpack(changes))
+  if job.hold then redis.call('HSET', record, 'held', '1') end
   redis.call('ZADD', P .. 'unconfirmed', int(due), id)
 end
 
@@ -219,6 +221,13 @@ local function pass(stage, gated, taken, id, now, patience_ms)
     gated.again_at = math.ceil(tat - gated.ahead)
     redis.call('SET', P .. 'rate:' .. stage, string.format('%.3f', tat), 'PX', int(tat - now + 1000))
   end
+end
+
+-- Whether what a claim took is a probe of a closed stage; `again`: by an earlier call.
+local function is_probe(stage, gated, taken, again)
+  if not again then return gated.probe and #taken > 0 end
+  local probe = read(P .. 'stage:' .. stage, 'probed', 'probing')
+  return taken[1] and probe[1] == taken[1] and probe[2] == '1'
 end
 
 -- The jobs that a worker's claim of this number took, when the call comes again because its

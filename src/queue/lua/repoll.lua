@@ -3,11 +3,12 @@
 -- Transition: polling -> polling (not yet), polling -> polling (handed back)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2..] items of 4: id, claim, delay_ms, streak ('' = an understood answer ended it)
+-- ARGV[2..] items of 5: id, claim, delay_ms, streak ('' = an understood answer ended it), event for
+--   the history
 -- Returns: a code per item: polling, stale (the claim is another's, or the job has ended), gone
 -- Why: only a job in hand is put back, so a repeated call changes nothing.
 local now = clock(ARGV[1])
-local ITEM, FIRST = 4, 2
+local ITEM, FIRST = 5, 2
 
 local codes, due, leaving = {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
@@ -21,7 +22,7 @@ for at = FIRST, #ARGV, ITEM do
   if code == 'polling' and in_hand(id) then
     local next_at = int(now + ARGV[at + 2])
     redis.call('HSET', record, 'next-at', next_at, 'history',
-      remember(job[4], job[3], now, 'poll'))
+      remember(job[4], job[3], now, ARGV[at + 4]))
     if streak ~= '' then
       redis.call('HSET', record, 'streak', streak)
     elseif job[6] then

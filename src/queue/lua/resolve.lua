@@ -26,7 +26,7 @@ if job[1] ~= 'unconfirmed' then return { 'refused', 'it is not unconfirmed but '
 if to == 'polling' then
   redis.call('HSET', record, 'state', to, KNOWN[to], known, 'submitted-at', now_ms, 'next-at', now_ms,
     'history', remember(job[3], job[4], now, 'resolved'))
-  redis.call('HDEL', record, 'recoveries', 'resend')
+  redis.call('HDEL', record, 'recoveries', 'resend', 'held')
   redis.call('HINCRBY', P .. 'counters', 'submitted', 1)
   redis.call('ZADD', P .. 'poll', now_ms, id)
   redis.call('PUBLISH', P .. 'wake', 'poll')

@@ -13,6 +13,7 @@
 -- Returns: 1 when this call changed the stage, else 0
 -- Why: whoever comes first closes it; what others see meanwhile says nothing new. A halt says more
 --   than a break, and a break more than a limit.
+-- Why: a limit that asks for a much longer wait prolongs it; others of a burst say nothing new.
 -- Why: an answer does not lift a limit: that ends by itself.
 -- Why: how long a halt has lasted is noted as it lasts, since somebody may end it by a DEL.
 local now = clock(ARGV[1])
@@ -23,6 +24,7 @@ local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- What a limit teaches: at first little is known, so it begins low and doubles each second; when
 -- that was too much, somewhat less than that, and slowly more.
 local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
+local MUCH_LONGER_MS = 1000
 
 -- checks
 local fields = read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth')
@@ -43,7 +45,11 @@ local function close()
 end
 
 local function limit()
-  if state and now < next_probe then return 0 end
+  if state and now < next_probe then
+    if now + wait_ms < next_probe + MUCH_LONGER_MS then return 0 end
+    redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms))
+    return 1
+  end
   local rate, growth = FIRST_RATE, FIRST_GROWTH
   if state then
     rate = math.max(1, learned_rate(fields[6], fields[7], next_probe, now) * LESS)

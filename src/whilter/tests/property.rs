@@ -105,6 +105,7 @@ proptest! {
                 prop_assert!(crate::job::is_transaction_id(whilter_request_id));
             }
             SubmitOutcome::RetryLater { .. }
+            | SubmitOutcome::NotTried { .. }
             | SubmitOutcome::Refused { .. }
             | SubmitOutcome::Unknown { .. }
             | SubmitOutcome::NotUnderstood { .. } => prop_assert!(!(200..300).contains(&code)
@@ -129,6 +130,7 @@ proptest! {
             }
             StatusOutcome::NotYet => prop_assert!((200..300).contains(&code)),
             StatusOutcome::RetryLater { .. }
+            | StatusOutcome::NotTried { .. }
             | StatusOutcome::NotUnderstood { .. }
             | StatusOutcome::Refused { .. }
             | StatusOutcome::NotFound { .. }

@@ -1,5 +1,7 @@
 //! One token for all: single flight, renewal, and what a failed token call does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::sync::Notify;
 
 use super::*;
@@ -182,11 +184,35 @@ async fn a_hurried_caller_does_not_break_off_the_token_call_of_the_others() {
     let client = server.client();
     let deadline = Instant::now() + Duration::from_millis(100);
     let hurried = client.submit(&order(), Bytes::from("{}"), deadline).await;
-    assert!(
-        matches!(hurried, SubmitOutcome::RetryLater { spends_attempt: false, .. }),
-        "{hurried:?}"
-    );
+    assert!(matches!(hurried, SubmitOutcome::NotTried { .. }), "{hurried:?}");
     go.notify_one();
     assert_eq!(submit(&client).await, accepted("w-1"));
     assert_eq!(server.token_calls().len(), 1);
+}
+
+/// What was taken a moment ago and is refused with a token that has just come was revoked by others;
+/// what was never taken is refused.
+#[tokio::test]
+async fn a_token_that_others_revoke_is_told_from_a_key_that_is_refused() {
+    let calls_taken = Arc::new(AtomicUsize::new(1));
+    let left = Arc::clone(&calls_taken);
+    let server = Server::with_token(move |_, _| {
+        let take = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1));
+        Reply::Keep(if take.is_ok() {
+            exchange(SUBMIT).1
+        } else {
+            answer("401 Unauthorized", r#"{"message":"token"}"#)
+        })
+    })
+    .await;
+    let client = server.client();
+    assert_eq!(submit(&client).await, accepted("w-1"));
+    let outcome = submit(&client).await;
+    assert!(matches!(outcome, SubmitOutcome::NotTried { .. }), "{outcome:?}");
+    let never_taken = server.client();
+    let outcome = submit(&never_taken).await;
+    assert!(
+        matches!(outcome, SubmitOutcome::Refused { refusal: Refusal::Token, .. }),
+        "{outcome:?}"
+    );
 }

@@ -170,6 +170,9 @@ impl Job {
 
     fn become_unconfirmed(&mut self, sent_at: u64, hold: bool) {
         self.raise("unconfirmed");
+        if hold {
+            self.set("held", 1);
+        }
         let due = if hold || self.number("unconfirmed") > u64::from(MAX_RESENDS) {
             self.deadline()
         } else {
@@ -194,7 +197,7 @@ impl Model {
         if let Some(error) = error {
             job.set("error", error);
         }
-        job.remove(&["worker", "next-at", "recoveries", "streak", "resend"]);
+        job.remove(&["worker", "next-at", "recoveries", "streak", "resend", "held"]);
         let (state, revision) = (job.state, job.fields["revision"].clone());
         self.results.push((id.to_owned(), state.to_string(), revision));
         self.count(state.as_str());
@@ -292,13 +295,14 @@ impl Model {
                 };
                 self.end(&id, event, Some(error));
             } else if job.state == State::Unconfirmed
-                && job.number("unconfirmed") > u64::from(MAX_RESENDS)
+                && (job.number("unconfirmed") > u64::from(MAX_RESENDS)
+                    || job.fields.contains_key("held"))
                 && !job.fields.contains_key("resend")
             {
                 job.wait(Place::Unconfirmed, job.deadline());
             } else {
                 job.go(Event::Claimed);
-                job.fields.remove("resend");
+                job.remove(&["resend", "held"]);
                 job.raise("claim");
                 job.raise("posts");
                 job.lease(worker, now);
@@ -431,7 +435,7 @@ impl Model {
             job.go(Event::Accepted);
             job.set("whilter-request-id", transaction);
             job.set("submitted-at", now);
-            job.remove(&["recoveries", "resend"]);
+            job.remove(&["recoveries", "resend", "held"]);
             job.wait(Place::Poll, first_check);
             self.count("submitted");
             return Settled::Done;
@@ -541,7 +545,7 @@ impl Model {
         if event == Event::FoundAccepted {
             job.go(event);
             job.set("submitted-at", now);
-            job.remove(&["recoveries", "resend"]);
+            job.remove(&["recoveries", "resend", "held"]);
             job.wait(Place::Poll, now);
             self.count("submitted");
         } else {

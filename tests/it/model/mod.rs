@@ -322,6 +322,7 @@ fn move_of(outcome: &Outcome) -> Move {
         Outcome::Repoll { delay_ms, streak } => Move::Repoll {
             delay: Duration::from_millis(*delay_ms),
             streak: if *streak { STREAK.to_owned() } else { String::new() },
+            event: "poll".to_owned(),
         },
         Outcome::Complete => {
             finish(End::Completed { video_url: Some(VIDEO_URL.to_owned()), image_url: None })

@@ -7,9 +7,10 @@ use super::super::support::{id, job};
 use super::{RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
 
 /// What can be done to the record of the job `bad`.
-const DAMAGES: [&[&str]; 4] = [
+const DAMAGES: [&[&str]; 5] = [
     &["SET", "reelq:{video}:job:bad", "no record"],
     &["DEL", "reelq:{video}:job:bad"],
+    &["LPUSH", "reelq:{video}:body:bad", "no body"],
     &[
         "HDEL",
         "reelq:{video}:job:bad",
@@ -62,7 +63,7 @@ impl Scene {
     }
 
     async fn damage(&self, how: &[&str]) {
-        if how[0] == "SET" {
+        if matches!(how[0], "SET" | "LPUSH") {
             let _: u64 = self.0.command(&["DEL", how[1]]).await;
         }
         let _: redis::Value = self.0.command(how).await;

@@ -174,7 +174,8 @@ fn unconfirm(hold: bool) -> Move {
 }
 
 fn repoll(streak: &str) -> Move {
-    Move::Repoll { delay: Duration::from_millis(1600), streak: streak.to_owned() }
+    let event = "poll".to_owned();
+    Move::Repoll { delay: Duration::from_millis(1600), streak: streak.to_owned(), event }
 }
 
 fn complete() -> Move {

@@ -56,11 +56,13 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     assert_eq!((closed.jobs.len(), closed.state), (0, StageState::Halted));
     assert_eq!(closed.next_in, Some(Duration::from_millis(1)));
     let claimant = scene.claimant("w1");
-    let probe =
-        async || scene.at(1000).claim_submits(claimant, RULES, RETENTION).await.unwrap().0.jobs;
+    let probe = async || {
+        let claimed = scene.at(1000).claim_submits(claimant, RULES, RETENTION).await.unwrap().0;
+        (claimed.jobs, claimed.is_probe)
+    };
     let first = probe().await;
     scene.twice(first.clone(), probe).await;
-    assert_eq!((first.len(), &first[0].id), (1, &a));
+    assert_eq!((first.0.len(), &first.0[0].id, first.1), (1, &a, true));
     assert_eq!(scene.taken(1001, None).await.len(), 0, "one at a time");
     assert_eq!(scene.settle(1010, "job-0", 1, refused()).await, Settled::Done);
     assert!(scene.report(1010, News::ProbeFailed, &a).await);
@@ -289,6 +291,32 @@ async fn a_limit_is_forgotten_when_it_is_no_lower_than_the_set_rate() {
     assert!(scene.0.exists("stage:submit").await);
     assert_eq!(scene.taken(3100, rate).await.len(), 1);
     assert!(!scene.0.exists("stage:submit").await);
+}
+
+#[tokio::test]
+async fn a_limit_that_asks_for_a_longer_wait_prolongs_it() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(1).await;
+    let job = &id("a");
+    assert!(scene.report(0, News::Limited, job).await);
+    let (wait, wait_at_most) = (120 * SECOND, 3 * SECOND);
+    let news = News::Limited;
+    let longer = Report { stage: "submit", news, reason: "429", wait, wait_at_most, job };
+    let report = async || scene.at(10).report(longer, RULES).await.unwrap();
+    assert!(report().await);
+    scene.twice(false, report).await;
+    assert_eq!(scene.taken(120_009, None).await.len(), 0);
+    assert_eq!(scene.taken(120_010, None).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_probe_rather_takes_a_job_that_was_never_sent() {
+    let scene = Scene::new().await;
+    scene.submitting("sent", 0).await;
+    assert_eq!(scene.settle(100, "sent", 1, super::unconfirm(false)).await, Settled::Done);
+    scene.waiting("new").await;
+    assert!(scene.report(40_000, News::Halted, &id("sent")).await);
+    assert_eq!(scene.taken(42_000, None).await, ["new"]);
 }
 
 #[tokio::test]

@@ -232,4 +232,12 @@ async fn unconfirm_can_hold_a_job() {
     let claimed =
         scene.at(60_000).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
     assert_eq!((claimed.jobs, claimed.next_in), (vec![], Some(Duration::from_secs(86_340))));
+    // A halt moves the deadline; the job stays held.
+    let two_hours_later = "1800007200000";
+    let halt_ended = ["SET", "reelq:{video}:halt-ended:submit", two_hours_later];
+    let _: () = scene.0.command(&halt_ended).await;
+    assert_eq!(scene.claim_submits(86_400_000).await, []);
+    assert_eq!(scene.claim_submits(93_599_999).await, []);
+    let state: String = scene.0.command(&["HGET", "reelq:{video}:job:a", "state"]).await;
+    assert_eq!(state, "unconfirmed");
 }
