@@ -162,7 +162,7 @@ async fn retry_sends_a_held_job_once_more() {
         &dump,
         expect![[r#"
             job:a
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 unconfirmed: time-out, +50000 retried | held 1 | next-at 1800000050000 | polls 0 | posts 1 | resend 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | held 1 | history +0 accepted, +100 unconfirmed: time-out, +50000 retried | next-at 1800000050000 | polls 0 | posts 1 | resend 1 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
             unconfirmed
               a 1800000050000
         "#]],
