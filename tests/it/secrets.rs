@@ -2,7 +2,7 @@
 //! it gets in every kind of answer, and everything is logged at the finest level.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +26,8 @@ const CANARIES: [&str; 6] =
 struct Counts {
     tokens: AtomicUsize,
     calls: AtomicUsize,
+    /// From now on every call is answered with 401.
+    refuses_tokens: AtomicBool,
 }
 
 /// Gives a token now and then, and quotes everything else it gets in another kind of answer each
@@ -48,7 +50,9 @@ async fn quote(State(counts): State<Arc<Counts>>, request: Request) -> Response 
             _ => format!("{{\"access_token\":\"{TOKEN}\",\"expires_in\":86400}}").into_response(),
         };
     }
-    // Each kind twice in a row: a 401 is repeated once with another token.
+    if counts.refuses_tokens.load(Ordering::Relaxed) {
+        return (StatusCode::UNAUTHORIZED, quoted).into_response();
+    }
     match number / 2 % 9 {
         0 => (StatusCode::FORBIDDEN, quoted).into_response(),
         1 => (StatusCode::BAD_REQUEST, in_json("FAILED")).into_response(),
@@ -97,6 +101,11 @@ async fn no_secret_is_seen_anywhere() {
     }
     let all_kinds = async || counts.calls.load(Ordering::Relaxed) >= 40 && site.results().await > 0;
     until("answers of all kinds", Duration::from_secs(60), all_kinds).await;
+    // A call is repeated after its first 401, so only a run of them is seen in a history.
+    counts.refuses_tokens.store(true, Ordering::Relaxed);
+    site.xadd(&body("refused")).await;
+    let refused = async || site.queue.dump().await.contains(": 401");
+    until("a 401 in a history", Duration::from_secs(180), refused).await;
     let mut seen = vec![("the key space", site.queue.dump().await)];
     for path in ["/metrics", "/readyz", "/healthz"] {
         seen.push((path, http.get(path).await.1));

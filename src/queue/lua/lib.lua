@@ -16,6 +16,8 @@ end
 -- be, which takes longer than most commands; and the numbers of a batch are much the same.
 local texts = {}
 local function int(number)
+  -- What somebody wrote by hand may read as no number at all, which is no key of a table.
+  if number ~= number then return '0' end
   local text = texts[number]
   if not text then
     text = string.format('%d', number)
@@ -129,7 +131,8 @@ end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when
 -- the grace after `sent_at` is over, or held until its deadline when it is to be held (which its
--- record keeps, since a deadline may move) or was sent again `max_resends` times. `job` has the record's fields and the deadline; `changes` are
+-- record keeps, since a deadline may move) or was sent again `max_resends` times. `job` has the
+-- record's fields and the deadline; `changes` are
 -- written as well.
 local function to_unconfirmed(id, job, sent_at, event, changes, now, rules)
   local count = num(job.unconfirmed) + 1

@@ -7,10 +7,11 @@ use super::super::support::{id, job};
 use super::{RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
 
 /// What can be done to the record of the job `bad`.
-const DAMAGES: [&[&str]; 5] = [
+const DAMAGES: [&[&str]; 6] = [
     &["SET", "reelq:{video}:job:bad", "no record"],
     &["DEL", "reelq:{video}:job:bad"],
     &["LPUSH", "reelq:{video}:body:bad", "no body"],
+    &["HSET", "reelq:{video}:job:bad", "accepted-at", "nan", "expires-at", "nan", "claim", "nan"],
     &[
         "HDEL",
         "reelq:{video}:job:bad",
