@@ -120,6 +120,11 @@ pub(crate) fn conflict() {
     counter!("reelq_conflicts_total").increment(1);
 }
 
+/// A place of a job without a usable record was taken away.
+pub(crate) fn quarantined() {
+    counter!("reelq_quarantined_total").increment(1);
+}
+
 /// How long ago a loop turned.
 pub(crate) fn loop_age(name: &'static str, age: Duration) {
     gauge!("reelq_loop_age_seconds", "loop" => name).set(age);

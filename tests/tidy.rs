@@ -142,9 +142,9 @@ fn the_contract_names_states_and_error_codes() {
 
 #[test]
 fn the_contract_names_the_fields_of_a_result() {
-    let (library, script) = (read("src/queue/lua/lib.lua"), read("src/queue/lua/finish.lua"));
+    let library = read("src/queue/lua/lib/ending.lua");
     let carried = between(&library, "local CARRIED = {", "}");
-    let added = between(&script, "local ADDED = {", "}");
+    let added = between(&library, "local ADDED = {", "}");
     let lists = [carried, added].into_iter();
     let mut written: BTreeSet<_> =
         lists.flat_map(|list| list.split('\'').skip(1).step_by(2)).collect();

@@ -58,6 +58,10 @@ pub struct Claimant<'a> {
 pub struct Claimed<J> {
     /// The jobs that are now in the caller's hands.
     pub jobs: Vec<J>,
+    /// What was taken out of its place since it has no record, or has ended.
+    pub quarantined: Vec<String>,
+    /// Jobs that were claimed and are not given, since something in their record is no text.
+    pub unreadable: Vec<String>,
     /// How long until the next job may be claimed; `None`: none is known.
     pub next_in: Option<Duration>,
     /// Whether the stage is closed, for the whole fleet.
@@ -121,29 +125,73 @@ pub(crate) fn submit_call(
     rules: SubmitRules,
     retention: Retention,
 ) -> Call {
-    begin(Name::ClaimSubmit, keys, now_ms, claimant)
+    begin(Name::ClaimSubmit, keys, now_ms, claimant, retention)
         .arg(milliseconds(rules.max_age))
         .arg(rules.max_resends)
-        .arg(milliseconds(retention.failed))
-        .arg(rate(claimant))
 }
 
 /// Builds a claim of jobs to be checked.
-pub(crate) fn poll_call(keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -> Call {
-    begin(Name::ClaimPoll, keys, now_ms, claimant).arg(rate(claimant))
+pub(crate) fn poll_call(
+    keys: &Keys,
+    now_ms: Option<u64>,
+    claimant: Claimant<'_>,
+    retention: Retention,
+) -> Call {
+    begin(Name::ClaimPoll, keys, now_ms, claimant, retention)
 }
 
 /// What both claims begin with.
-fn begin(name: Name, keys: &Keys, now_ms: Option<u64>, claimant: Claimant<'_>) -> Call {
+fn begin(
+    name: Name,
+    keys: &Keys,
+    now_ms: Option<u64>,
+    claimant: Claimant<'_>,
+    retention: Retention,
+) -> Call {
+    let rate = claimant.rate.map_or_else(String::new, |rate| rate.to_string());
     Call::new(name, keys, now_ms)
         .arg(claimant.worker)
         .arg(milliseconds(claimant.lease))
         .arg(claimant.limit.min(CLAIM_BATCH))
         .arg(claimant.number)
+        .arg(rate)
+        .retention(retention)
 }
 
-fn rate(claimant: Claimant<'_>) -> String {
-    claimant.rate.map_or_else(String::new, |rate| rate.to_string())
+/// What both replies begin with.
+struct Head {
+    now: Millis,
+    next_in: Option<Duration>,
+    state: StageState,
+    is_probe: bool,
+    quarantined: Vec<String>,
+}
+
+impl Head {
+    fn take(values: &mut Values) -> Result<Self, QueueError> {
+        let now = Millis(values.take()?);
+        let next: Option<u64> = values.take_if_given()?;
+        Ok(Self {
+            now,
+            next_in: next.map(|next| between(now, Millis(next))),
+            state: StageState::parse(&values.take::<String>()?),
+            is_probe: values.take::<u8>()? == 1,
+            quarantined: values.take_names()?,
+        })
+    }
+
+    /// The whole, with the items that could be read, and the ids of those that could not.
+    fn with<J>(self, items: Vec<Result<J, String>>) -> Claimed<J> {
+        let Self { next_in, state, is_probe, quarantined, .. } = self;
+        let (mut jobs, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
+        for item in items {
+            match item {
+                Ok(job) => jobs.push(job),
+                Err(id) => unreadable.push(id),
+            }
+        }
+        Claimed { jobs, quarantined, unreadable, next_in, state, is_probe }
+    }
 }
 
 /// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.
@@ -151,42 +199,47 @@ pub(crate) fn read_submit(
     reply: Vec<Value>,
 ) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
     let mut values = Values(reply.into_iter());
-    let now = Millis(values.take()?);
-    let next: Option<u64> = values.take_if_given()?;
-    let (state, is_probe) = values.take_gate()?;
+    let head = Head::take(&mut values)?;
     let overdue = Overdue { expired: values.take()?, failed: values.take()? };
-    let mut jobs = Vec::with_capacity(values.0.len() / 6);
+    let mut items = Vec::with_capacity(values.0.len() / 6);
     while values.0.len() > 0 {
-        jobs.push(SubmitClaim {
-            id: values.take_id()?,
-            claim: Claim(values.take_number()?.unwrap_or_default()),
-            body: values.take_bytes()?.unwrap_or_default(),
-            attempts: values.take_count()?,
-            retries: values.take_count()?,
-            unanswered: values.take_count()?,
-        });
+        let (id, claim) = (values.take_text()?, Claim(values.take_number()?.unwrap_or_default()));
+        let body = values.take_bytes()?.unwrap_or_default();
+        let (attempts, retries) = (values.take_count()?, values.take_count()?);
+        let unanswered = values.take_count()?;
+        items.push(job_id(id).map(|id| SubmitClaim {
+            id,
+            claim,
+            attempts,
+            retries,
+            unanswered,
+            body,
+        }));
     }
-    Ok((
-        Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))), state, is_probe },
-        overdue,
-    ))
+    Ok((head.with(items), overdue))
 }
 
 /// Reads the reply of [`poll_call`].
 pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
     let mut values = Values(reply.into_iter());
-    let now = Millis(values.take()?);
-    let next: Option<u64> = values.take_if_given()?;
-    let (state, is_probe) = values.take_gate()?;
-    let mut jobs = Vec::with_capacity(values.0.len() / 9);
+    let head = Head::take(&mut values)?;
+    let now = head.now;
+    let mut items = Vec::with_capacity(values.0.len() / 9);
     while values.0.len() > 0 {
-        let (id, claim) = (values.take_id()?, values.take_number()?.unwrap_or_default());
-        let (polls, whilter_request_id) = (values.take_count()?, values.take()?);
+        let (id, claim) = (values.take_text()?, values.take_number()?.unwrap_or_default());
+        let (polls, whilter_request_id) = (values.take_count()?, values.take_text()?);
         let due_at = values.take_number()?.unwrap_or(now.0);
         // From the acceptance, or from the operator's retry if that was later.
         let since = values.take_number()?.max(values.take_number()?).unwrap_or(now.0);
         let expires_at = values.take_number()?;
-        jobs.push(PollClaim {
+        let streak = values.take_text()?;
+        let id = job_id(id);
+        let readable = match (id, whilter_request_id) {
+            (Ok(id), Some(Ok(whilter_request_id))) => Ok((id, whilter_request_id)),
+            (Ok(id), _) => Err(id.to_string()),
+            (Err(id), _) => Err(id),
+        };
+        items.push(readable.map(|(id, whilter_request_id)| PollClaim {
             id,
             claim: Claim(claim),
             whilter_request_id,
@@ -194,10 +247,19 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
             late_by: between(Millis(due_at), now),
             age: between(Millis(since), now),
             expires_in: expires_at.map(|at| between(now, Millis(at))),
-            streak: values.take()?,
-        });
+            streak: streak.and_then(Result::ok),
+        }));
     }
-    Ok(Claimed { jobs, next_in: next.map(|next| between(now, Millis(next))), state, is_probe })
+    Ok(head.with(items))
+}
+
+/// A job's id as it stands in a reply, or what stands there instead.
+fn job_id(text: Option<Text>) -> Result<JobId, String> {
+    match text {
+        Some(Ok(text)) => JobId::new(text.clone()).map_err(|_| text),
+        Some(Err(shown)) => Err(shown),
+        None => Err(String::new()),
+    }
 }
 
 fn between(earlier: Millis, later: Millis) -> Duration {
@@ -240,15 +302,25 @@ impl Values {
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
-    /// The state of a claim's stage, and whether the claim is a probe.
-    fn take_gate(&mut self) -> Result<(StageState, bool), QueueError> {
-        let state = StageState::parse(&self.take::<String>()?);
-        Ok((state, self.take::<u8>()? == 1))
+    /// A text of a record; `None`: the field is absent.
+    fn take_text(&mut self) -> Result<Option<Text>, QueueError> {
+        let text = |bytes| String::from_utf8(bytes).map_err(|it| shown(it.as_bytes()));
+        Ok(self.take_bytes()?.map(text))
     }
 
-    fn take_id(&mut self) -> Result<JobId, QueueError> {
-        JobId::new(self.take::<String>()?).map_err(|_| unexpected("a job id that is none"))
+    /// A list of names, for people.
+    pub(crate) fn take_names(&mut self) -> Result<Vec<String>, QueueError> {
+        let names: Vec<Vec<u8>> = self.take()?;
+        Ok(names.iter().map(|name| shown(name)).collect())
     }
+}
+
+/// What somebody may have written by hand; if it is no UTF-8, how it is shown.
+type Text = Result<String, String>;
+
+/// Bytes as people are shown them, on one line.
+fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
 }
 
 fn unexpected(what: &str) -> QueueError {

@@ -1,13 +1,13 @@
 //! Every key of a queue, in one place.
 //!
 //! All keys start with `reelq:{name}:`; the literal braces put a queue's keys into one cluster
-//! slot. Scripts get that prefix and append the same names (lua/lib.lua); a test compares both
+//! slot. Scripts get that prefix and append the same names (lua/lib/record.lua); a test compares both
 //! with the table in docs/contract.md.
 
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 23] = [
+pub const KEYS: [(&str, &str); 24] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -30,6 +30,7 @@ pub const KEYS: [(&str, &str); 23] = [
     ("rate:poll", "string"),
     ("halt-ended:submit", "string"),
     ("token-turn", "string"),
+    ("clock", "string"),
     ("wake", "channel"),
 ];
 

@@ -41,9 +41,10 @@ pub use results::{JobResult, ResultReader};
 pub use settle::{End, Move, Settled, Settlement};
 pub use stage::{News, Report, StageState, StageView};
 pub use stats::{ClosedStage, Stats};
-pub use sweep::{Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, Tick};
+pub use sweep::{LongestWaits, Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, ServerClock, Tick};
 pub use trim::TrimAges;
 
+use self::claim::Values;
 use self::connection::command;
 use crate::job::{Entry, EntryFields, JobId, Millis, QueueName, Request};
 
@@ -173,22 +174,24 @@ impl Queue {
     pub async fn claim_polls(
         &self,
         claimant: Claimant<'_>,
+        retention: Retention,
     ) -> Result<Claimed<PollClaim>, QueueError> {
-        let call = claim::poll_call(&self.keys, self.now_ms, claimant);
+        let call = claim::poll_call(&self.keys, self.now_ms, claimant, retention);
         claim::read_poll(self.connection.call(&call).await?)
     }
 
-    /// Records what came of jobs in hand; the answers are in the same order.
+    /// Records what came of jobs in the hands of this worker; the answers are in the same order.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe and right.
     pub async fn settle(
         &self,
+        worker: &str,
         settlements: &[Settlement],
         rules: SubmitRules,
         retention: Retention,
     ) -> Result<Vec<Settled>, QueueError> {
-        let batch = settle::batch(&self.keys, self.now_ms, settlements, rules, retention);
+        let batch = settle::batch(&self.keys, self.now_ms, worker, settlements, rules, retention);
         let replies: Vec<Value> = self.connection.call_all(&batch.pipeline).await?;
         batch.read(replies)
     }
@@ -197,8 +200,8 @@ impl Queue {
     ///
     /// # Errors
     /// What the server answered.
-    pub async fn tick(&self, worker: &str) -> Result<Tick, QueueError> {
-        let call = sweep::tick_call(&self.keys, self.now_ms, worker);
+    pub async fn tick(&self, worker: &str, waits: LongestWaits) -> Result<Tick, QueueError> {
+        let call = sweep::tick_call(&self.keys, self.now_ms, worker, waits);
         sweep::read_tick(self.connection.call(&call).await?)
     }
 
@@ -213,8 +216,9 @@ impl Queue {
         retention: Retention,
     ) -> Result<Reclaimed, QueueError> {
         let call = sweep::reclaim_call(&self.keys, self.now_ms, lost, rules, retention);
-        let (taken, seen, failed) = self.connection.call(&call).await?;
-        Ok(Reclaimed { taken, failed, seen })
+        let mut values = Values(self.connection.call::<Vec<Value>>(&call).await?.into_iter());
+        let (taken, seen, failed) = (values.take()?, values.take()?, values.take()?);
+        Ok(Reclaimed { taken, failed, seen, quarantined: values.take_names()? })
     }
 
     /// Forgets a worker that has gone. One with entries pending is kept, so that they are taken
@@ -236,7 +240,12 @@ impl Queue {
     pub async fn maxmemory_policy(&self) -> Result<Option<String>, QueueError> {
         let mut info = command("INFO");
         info.arg("memory");
-        let info: String = self.connection.query(&info).await?;
+        let info: String = match self.connection.query(&info).await {
+            Ok(info) => info,
+            // Whoever offers the server may keep that for himself.
+            Err(QueueError::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
         Ok(policy.map(|policy| policy.trim().to_owned()))
     }

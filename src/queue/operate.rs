@@ -83,8 +83,7 @@ impl Queue {
         ids: &[JobId],
         retention: Retention,
     ) -> Result<Vec<Operated>, QueueError> {
-        let begin =
-            || Call::new(Name::Cancel, &self.keys, self.now_ms).arg(milliseconds(retention.failed));
+        let begin = || Call::new(Name::Cancel, &self.keys, self.now_ms).retention(retention);
         self.operate(ids, begin).await
     }
 
@@ -125,8 +124,7 @@ impl Queue {
             }
         };
         let call = Call::new(Name::Resolve, &self.keys, self.now_ms)
-            .arg(milliseconds(retention.completed))
-            .arg(milliseconds(retention.failed))
+            .retention(retention)
             .arg(id.as_str())
             .arg(to.as_str())
             .arg(known);

@@ -133,6 +133,7 @@ pub(crate) struct Batch {
 pub(crate) fn batch(
     keys: &Keys,
     now_ms: Option<u64>,
+    worker: &str,
     settlements: &[Settlement],
     rules: SubmitRules,
     retention: Retention,
@@ -141,7 +142,7 @@ pub(crate) fn batch(
     for (index, settlement) in settlements.iter().enumerate() {
         let name = script_of(&settlement.to);
         let at = calls.iter().position(|(known, ..)| *known == name).unwrap_or_else(|| {
-            calls.push((name, begin(name, keys, now_ms, rules, retention), Vec::new()));
+            calls.push((name, begin(name, keys, now_ms, worker, rules, retention), Vec::new()));
             calls.len() - 1
         });
         let (_, call, slots) = &mut calls[at];
@@ -190,23 +191,24 @@ fn begin(
     name: Name,
     keys: &Keys,
     now_ms: Option<u64>,
+    worker: &str,
     rules: SubmitRules,
     retention: Retention,
 ) -> Call {
     let call = Call::new(name, keys, now_ms);
-    if name == Name::Unconfirm {
-        return call
+    // An accepted id is true whoever brings it.
+    if name == Name::Accept {
+        return call;
+    }
+    let call = call.arg(worker);
+    match name {
+        Name::Unconfirm => call
             .arg(milliseconds(rules.grace))
             .arg(rules.max_resends)
-            .arg(milliseconds(rules.max_age));
+            .arg(milliseconds(rules.max_age)),
+        Name::Requeue | Name::Finish => call.retention(retention),
+        _ => call,
     }
-    if name == Name::Requeue {
-        return call.arg(milliseconds(retention.failed));
-    }
-    if name == Name::Finish {
-        return call.arg(milliseconds(retention.completed)).arg(milliseconds(retention.failed));
-    }
-    call
 }
 
 fn add(call: &mut Call, settlement: &Settlement) {

@@ -30,8 +30,22 @@ pub struct Tick {
     pub submit: StageView,
     /// The poll stage.
     pub poll: StageView,
+    /// The server's clock.
+    pub clock: ServerClock,
     /// Workers that have not beaten for [`SILENT_AFTER`].
     pub silent: Vec<String>,
+}
+
+/// What the beats saw of the server's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerClock {
+    /// It goes on.
+    #[default]
+    Steady,
+    /// It had gone back; all that an earlier clock had set is pulled in.
+    WentBack,
+    /// It has gone back, and there is more to be pulled in: beat again at once.
+    PullingIn,
 }
 
 /// Whose leases to take back.
@@ -49,7 +63,7 @@ pub enum Lost<'a> {
 }
 
 /// What one call took back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reclaimed {
     /// Jobs taken back.
     pub taken: usize,
@@ -57,19 +71,46 @@ pub struct Reclaimed {
     pub failed: u64,
     /// Leases looked at; fewer than a full batch means that these were the last.
     pub seen: usize,
+    /// What was taken out of `leases` since it has no record, or has ended.
+    pub quarantined: Vec<String>,
 }
 
 impl Reclaimed {
     /// Whether there may be more.
     #[must_use]
-    pub fn has_more(self) -> bool {
+    pub fn has_more(&self) -> bool {
         self.seen == CLAIM_BATCH
     }
 }
 
+/// The longest that anything waits, by which times are judged that an earlier clock of the server
+/// has set.
+#[derive(Clone, Copy, Debug)]
+pub struct LongestWaits {
+    /// `queue.lease`.
+    pub lease: Duration,
+    /// Before a submit, or a probe of that stage: `submit.backoff_max`.
+    pub submit: Duration,
+    /// Before a submit that is sent again: `submit.unconfirmed_grace`.
+    pub unconfirmed: Duration,
+    /// Before a check, or a probe of that stage: `poll.max`, or `poll.first` if that is longer.
+    pub poll: Duration,
+}
+
 /// Builds a beat.
-pub(crate) fn tick_call(keys: &Keys, now_ms: Option<u64>, worker: &str) -> Call {
-    Call::new(Name::Tick, keys, now_ms).arg(worker).arg(milliseconds(SILENT_AFTER))
+pub(crate) fn tick_call(
+    keys: &Keys,
+    now_ms: Option<u64>,
+    worker: &str,
+    waits: LongestWaits,
+) -> Call {
+    Call::new(Name::Tick, keys, now_ms)
+        .arg(worker)
+        .arg(milliseconds(SILENT_AFTER))
+        .arg(milliseconds(waits.lease))
+        .arg(milliseconds(waits.submit))
+        .arg(milliseconds(waits.unconfirmed))
+        .arg(milliseconds(waits.poll))
 }
 
 /// Reads the reply of [`tick_call`].
@@ -88,7 +129,7 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
     };
     let mut stage = || -> Result<StageView, QueueError> {
         let state = StageState::parse(&values.take::<String>()?);
-        let reason = values.take()?;
+        let reason = String::from_utf8_lossy(&values.take::<Vec<u8>>()?).into_owned();
         let again_at: u64 = values.take()?;
         Ok(StageView {
             state,
@@ -97,11 +138,17 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
         })
     };
     let (submit, poll) = (stage()?, stage()?);
+    let clock = match values.take::<u8>()? {
+        0 => ServerClock::Steady,
+        1 => ServerClock::WentBack,
+        _ => ServerClock::PullingIn,
+    };
     let mut silent = Vec::new();
     while values.0.len() > 0 {
-        silent.push(values.take()?);
+        // A name that is no text is none of ours.
+        silent.extend(String::from_utf8(values.take()?));
     }
-    Ok(Tick { paused: paused == 1, submit_in, poll_in, submit, poll, silent })
+    Ok(Tick { paused: paused == 1, submit_in, poll_in, submit, poll, clock, silent })
 }
 
 /// Builds a recovery.
@@ -124,7 +171,7 @@ pub(crate) fn reclaim_call(
         .arg(rules.max_resends)
         .arg(milliseconds(rules.max_age))
         .arg(MAX_RECOVERIES)
-        .arg(milliseconds(retention.failed))
+        .retention(retention)
         .arg(milliseconds(SILENT_AFTER))
 }
 

@@ -16,6 +16,7 @@ use super::health::Turns;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
 use crate::queue::{CLAIM_BATCH, Claimant};
+use crate::telemetry;
 
 /// See the module.
 pub(crate) struct ClaimLoop<S: Stage> {
@@ -98,6 +99,13 @@ impl<S: Stage> ClaimLoop<S> {
         };
         retry.reset();
         self.guard.saw_state(claimed.state);
+        for id in &claimed.quarantined {
+            telemetry::quarantined();
+            tracing::warn!(job.id = id, "taken out of {}: no record, or ended", S::NAME);
+        }
+        for id in &claimed.unreadable {
+            tracing::error!(job.id = id, "skipped: its id or whilter-request-id is no text");
+        }
         let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {
             let permit = permits.split(1);

@@ -40,7 +40,7 @@ use self::intake::{Admitter, Intake};
 use self::poll::PollStage;
 use self::pulse::Pulse;
 pub(crate) use self::rules::retention;
-use self::rules::{poll_policy, submit_policy, submit_rules, trim_ages};
+use self::rules::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
 use self::stage::Stage;
 use self::submit::SubmitStage;
@@ -119,6 +119,7 @@ impl Worker {
         let pulse = Pulse {
             queue: queue.clone(),
             worker: Arc::clone(&name),
+            waits: longest_waits(settings),
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
             submit_guard: Arc::clone(&watched_submit.guard),
@@ -131,6 +132,7 @@ impl Worker {
 
         let (settler, settling) = Settler::new(Writer {
             queue: queue.clone(),
+            worker: Arc::clone(&name),
             rules,
             retention,
             submit_alarm: Arc::clone(&submit_alarm),
@@ -164,6 +166,7 @@ impl Worker {
             queue: queue.clone(),
             client,
             deliverable: settings.poll.deliverable,
+            retention,
             policy: poll_policy,
         };
         let (concurrency, rate) = (settings.poll.concurrency, settings.poll.rate.map(|it| it.0));

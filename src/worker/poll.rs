@@ -10,7 +10,7 @@ use super::stage::{Held, Stage, event};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
-use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError};
+use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError, Retention};
 use crate::telemetry;
 use crate::whilter::Client;
 
@@ -30,6 +30,7 @@ pub(crate) struct PollStage {
     pub(crate) queue: Queue,
     pub(crate) client: Client,
     pub(crate) deliverable: Deliverable,
+    pub(crate) retention: Retention,
     pub(crate) policy: PollPolicy,
 }
 
@@ -52,7 +53,7 @@ impl Stage for PollStage {
     const NAME: &'static str = "poll";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<PollClaim>, QueueError> {
-        self.queue.claim_polls(claimant).await
+        self.queue.claim_polls(claimant, self.retention).await
     }
 
     async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {

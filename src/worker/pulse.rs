@@ -15,7 +15,7 @@ use super::alarm::Alarm;
 use super::guard::Guard;
 use super::health::{Health, Turns};
 use super::retry::Retry;
-use crate::queue::{Queue, QueueError, Tick};
+use crate::queue::{LongestWaits, Queue, QueueError, ServerClock, Tick};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(crate) struct Pulse {
     /// Any connection to the queue: the pulse opens its own from it.
     pub(crate) queue: Queue,
     pub(crate) worker: Arc<str>,
+    pub(crate) waits: LongestWaits,
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
     pub(crate) submit_guard: Arc<Guard>,
@@ -73,13 +74,16 @@ impl Pulse {
         let mut beats = 0_u32;
         loop {
             let asked = Instant::now();
-            let tick = queue.tick(&self.worker).await?;
+            let tick = queue.tick(&self.worker, self.waits).await?;
             self.turns.turned();
             retry.reset();
             // An answer that took so long tells of a stall, in which nobody could beat.
             beats = if asked.elapsed() < BEAT { beats.saturating_add(1) } else { 0 };
+            let clock = tick.clock;
             self.take_in(tick, beats);
-            tokio::time::sleep(BEAT).await;
+            if clock != ServerClock::PullingIn {
+                tokio::time::sleep(BEAT).await;
+            }
         }
     }
 
@@ -87,6 +91,9 @@ impl Pulse {
         if self.health.redis_answered(tick.paused) != tick.paused {
             let now = if tick.paused { "paused: nothing is submitted" } else { "resumed" };
             tracing::info!("the queue is {now}");
+        }
+        if tick.clock == ServerClock::WentBack {
+            tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
         self.health.stages_seen([tick.submit.clone(), tick.poll.clone()]);
         self.submit_guard.saw(tick.submit);

@@ -4,7 +4,7 @@ use super::poll::PollPolicy;
 use super::submit::SubmitPolicy;
 use crate::config::{OnUnconfirmed, Settings};
 use crate::job::policy::Backoff;
-use crate::queue::{Retention, SubmitRules, TrimAges};
+use crate::queue::{LongestWaits, Retention, SubmitRules, TrimAges};
 
 /// How unanswered POSTs and overdue submits are judged.
 pub(super) fn submit_rules(settings: &Settings) -> SubmitRules {
@@ -33,6 +33,16 @@ pub(super) fn trim_ages(settings: &Settings) -> TrimAges {
         acknowledged_results: settings.queue.results_retention,
         any_results: settings.queue.results_max_age,
         dead: settings.queue.failed_retention,
+    }
+}
+
+/// How long anything waits at most.
+pub(super) fn longest_waits(settings: &Settings) -> LongestWaits {
+    LongestWaits {
+        lease: settings.queue.lease,
+        submit: settings.submit.backoff_max,
+        unconfirmed: settings.submit.unconfirmed_grace,
+        poll: settings.poll.max.max(settings.poll.first),
     }
 }
 

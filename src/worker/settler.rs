@@ -40,6 +40,7 @@ impl Settler {
 /// The loop's surroundings.
 pub(crate) struct Writer {
     pub(crate) queue: Queue,
+    pub(crate) worker: Arc<str>,
     pub(crate) rules: SubmitRules,
     pub(crate) retention: Retention,
     pub(crate) submit_alarm: Arc<Alarm>,
@@ -67,7 +68,7 @@ impl Writer {
     async fn write(&self, settlements: &[Settlement]) -> Vec<Settled> {
         let mut retry = Retry::new("settle");
         loop {
-            match self.queue.settle(settlements, self.rules, self.retention).await {
+            match self.queue.settle(&self.worker, settlements, self.rules, self.retention).await {
                 Ok(settled) => return settled,
                 Err(error) => retry.wait(&error).await,
             }

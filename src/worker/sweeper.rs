@@ -96,6 +96,10 @@ impl Sweeper {
         loop {
             let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
             taken += batch.taken;
+            for id in &batch.quarantined {
+                telemetry::quarantined();
+                tracing::warn!(job.id = id, "taken out of leases: no record, or ended");
+            }
             telemetry::jobs_ended("failed", ErrorCode::CrashLoop.as_str(), batch.failed);
             passed_over += batch.seen - batch.taken;
             if !batch.has_more() {

@@ -25,7 +25,7 @@ use self::site::{DELAY, Sandbox, Store, Worker, cpu_of};
 #[derive(Parser)]
 struct Arguments {
     /// Given by cargo.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
     /// Jobs in a round.
     #[arg(long, default_value_t = 100_000)]

@@ -12,6 +12,7 @@ use super::site::Store;
 const JOBS: usize = 20_000;
 const BATCHES: [usize; 2] = [10, 64];
 const HOUR: Duration = Duration::from_secs(3600);
+const WORKER: &str = "host/0.1.0/bench";
 const RULES: SubmitRules = SubmitRules { max_age: HOUR, grace: HOUR, max_resends: 2 };
 const RETENTION: Retention = Retention { completed: HOUR, failed: HOUR };
 
@@ -63,14 +64,14 @@ async fn enqueue(queue: &Queue, batch: usize) -> anyhow::Result<()> {
 async fn claim(queue: &Queue, batch: usize, submits: bool) -> anyhow::Result<Held> {
     let mut held = Held::new();
     for number in 1.. {
-        let (worker, rate) = ("host/0.1.0/bench", None);
+        let (worker, rate) = (WORKER, None);
         let claimant = Claimant { worker, lease: HOUR, limit: batch, number, rate };
         let before = held.len();
         if submits {
             let claimed = queue.claim_submits(claimant, RULES, RETENTION).await?.0;
             held.extend(claimed.jobs.into_iter().map(|job| (job.id, job.claim)));
         } else {
-            let claimed = queue.claim_polls(claimant).await?;
+            let claimed = queue.claim_polls(claimant, RETENTION).await?;
             held.extend(claimed.jobs.into_iter().map(|job| (job.id, job.claim)));
         }
         if held.len() == before {
@@ -91,7 +92,7 @@ async fn settle(
         let settlement =
             |(id, claim): &(JobId, Claim)| Settlement { id: id.clone(), claim: *claim, to: to(id) };
         let settlements: Vec<_> = chunk.iter().map(settlement).collect();
-        queue.settle(&settlements, RULES, RETENTION).await?;
+        queue.settle(WORKER, &settlements, RULES, RETENTION).await?;
     }
     Ok(())
 }

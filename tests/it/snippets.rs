@@ -86,7 +86,7 @@ async fn complete_the_one_job(test: &TestQueue, id: JobId) {
     let end = End::Completed { video_url: Some(URL.to_owned()), image_url: None };
     for to in [accept, Move::Finish { end, source: "poll" }] {
         let settlement = Settlement { id: id.clone(), claim: Claim(1), to };
-        let settled = test.queue.settle(&[settlement], RULES, RETENTION).await.unwrap();
+        let settled = test.queue.settle("w", &[settlement], RULES, RETENTION).await.unwrap();
         assert_eq!(settled, [Settled::Done]);
     }
 }

@@ -8,48 +8,58 @@
 -- Returns: a code per item: polling, also (accepted before under another id), late (the job had
 --   ended; the id is recorded), gone (no such record)
 -- Why: an accepted id is true whoever brings it, so no claim is asked for.
+-- Why: the records come before the places, since what was bought is known then whatever happens;
+--   a polled job may be in `leases`, and whoever finds it in another place puts it right.
 local now = clock(ARGV[1])
 local ITEM, FIRST = 3, 2
+local now_ms = int(now)
 
+-- checks and writes, job by job
 -- Records the id for a job that had one before, or has ended; says which.
-local function another(record, state, whilter_id)
-  local job = read(record, 'whilter-request-id', 'also-accepted')
-  local known = (' ' .. (job[1] or '') .. ' ' .. (job[2] or '') .. ' ')
-    :find(' ' .. whilter_id .. ' ', 1, true)
-  if not job[1] then
+local function another(id, record, state, whilter_id)
+  -- Its result must say what was known at its end.
+  if state ~= 'polling' then heal_result(id) end
+  local known, also = unpack(read(record, 'whilter-request-id', 'also-accepted'), 1, 2)
+  local all = ' ' .. (known or '') .. ' ' .. (also or '') .. ' '
+  if not known then
     redis.call('HSET', record, 'whilter-request-id', whilter_id)
-  elseif not known then
-    redis.call('HSET', record, 'also-accepted', job[2] and job[2] .. ' ' .. whilter_id or whilter_id)
+  elseif not all:find(' ' .. whilter_id .. ' ', 1, true) then
+    redis.call('HSET', record, 'also-accepted', also and also .. ' ' .. whilter_id or whilter_id)
   end
-  return state ~= 'polling' and 'late' or job[1] == whilter_id and 'polling' or 'also'
+  return state ~= 'polling' and 'late' or known == whilter_id and 'polling' or 'also'
 end
 
 local codes, due, leaving, submitted = {}, {}, {}, 0
+local function follow(id, place, next_at)
+  due[#due + 1], due[#due + 2] = next_at, id
+  leaving[place] = leaving[place] or {}
+  table.insert(leaving[place], id)
+end
+
 for at = FIRST, #ARGV, ITEM do
-  local id, whilter_id, next_at = ARGV[at], ARGV[at + 1], int(now + ARGV[at + 2])
-  local record = P .. 'job:' .. id
-  -- checks
-  local job = read(record, 'state', 'history', 'accepted-at', 'recoveries')
-  local place, code = job[1] ~= 'polling' and PLACE[job[1]], 'polling'
-  -- writes
+  local id, whilter_id, delay_ms = unpack(ARGV, at, at + ITEM - 1)
+  local record, next_at = P .. 'job:' .. id, int(now + delay_ms)
+  local state, history, accepted_at, recoveries =
+    unpack(read(record, 'state', 'history', 'accepted-at', 'recoveries'), 1, 4)
+  local place, code = state ~= 'polling' and PLACE[state], 'polling'
   if place then
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
-      'submitted-at', int(now), 'next-at', next_at, 'history', remember(job[2], job[3], now, 'submitted'))
-    forgive(record, job[4])
-    if place == 'unconfirmed' then redis.call('HDEL', record, 'resend', 'held') end
-    due[#due + 1] = next_at
-    due[#due + 1] = id
-    leaving[place] = leaving[place] or {}
-    table.insert(leaving[place], id)
+      'submitted-at', now_ms, 'next-at', next_at, 'history',
+      remember(history, accepted_at, now, 'submitted'))
+    if recoveries or place == 'unconfirmed' then
+      redis.call('HDEL', record, 'recoveries', 'resend', 'held')
+    end
+    follow(id, place, next_at)
     submitted = submitted + 1
   else
-    code = job[1] and another(record, job[1], whilter_id) or 'gone'
+    code = state and another(id, record, state, whilter_id) or 'gone'
+    local polls, due_at = unpack(read(record, 'polls', 'next-at'), 1, 2)
+    -- Never checked yet: what keeps it in `leases` is an earlier call of this script that was cut off.
+    if state == 'polling' and num(polls) == 0 and in_hand(id) then follow(id, 'leases', num(due_at)) end
   end
   codes[#codes + 1] = code
 end
-if submitted > 0 then
-  redis.call('HINCRBY', P .. 'counters', 'submitted', submitted)
-  redis.call('ZADD', P .. 'poll', unpack(due))
-end
-for place, ids in pairs(leaving) do redis.call('ZREM', P .. place, unpack(ids)) end
+if #due > 0 then redis.call('ZADD', P .. 'poll', unpack(due)) end
+if submitted > 0 then count('submitted', submitted) end
+for place, ids in pairs(leaving) do leave(place, ids) end
 return codes

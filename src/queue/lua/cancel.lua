@@ -4,42 +4,48 @@
 -- Transition: unconfirmed -> cancelled (cancelled), polling -> cancelled (cancelled)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2] failed_retention_ms
--- ARGV[3..] items of 1: id
+-- ARGV[2] completed_retention_ms
+-- ARGV[3] failed_retention_ms
+-- ARGV[4..] items of 1: id
 -- Returns: two per item: cancelled and the revision, refused and why, gone and ''
 -- Why: what still comes of a call in hand meets an ended job: an id or a URL is recorded.
-local now = clock(ARGV[1])
-local retention = { failed_ms = ARGV[2] }
-local ITEM, FIRST = 1, 3
+-- Why: the job is made due in `poll` first, so that what a script leaves undone is found soon; in
+--   its own place, it might be sent before its time.
+local now, retention = clock(ARGV[1]), { completed_ms = ARGV[2], failed_ms = ARGV[3] }
+local ITEM, FIRST = 1, 4
 local NO_POST, POSTED = 'cancelled-by-operator: it was never sent',
   'cancelled-by-operator: it had been sent; the video may still be made and billed'
 
-local function cancel(id, job)
-  local record, state = P .. 'job:' .. id, job[1]
-  local sent = read(record, 'posts', 'unconfirmed')
-  -- writes
+-- checks and writes, job by job
+local gone = {}
+local function cancel(id, whole, state)
+  local record = P .. 'job:' .. id
+  local posts, unconfirmed = unpack(read(record, 'posts', 'unconfirmed'), 1, 2)
+  redis.call('ZADD', P .. 'poll', int(now), id)
   -- A POST in hand is one whose answer may never be known.
-  if state == 'submitting' then redis.call('HSET', record, 'unconfirmed', num(sent[2]) + 1) end
-  local fault = num(sent[1]) > 0 and POSTED or NO_POST
-  conclude(id, job, 'cancelled', { 'error', fault, 'source', 'operator' }, now, retention)
-  if redis.call('ZREM', P .. PLACE[state], id) == 0 then redis.call('ZREM', P .. 'leases', id) end
+  if state == 'submitting' then redis.call('HSET', record, 'unconfirmed', int(num(unconfirmed) + 1)) end
+  local fault = num(posts) > 0 and POSTED or NO_POST
+  conclude(id, record, whole, 'cancelled', { 'error', fault, 'source', 'operator' }, now)
 end
 
--- checks
 local reply = {}
 for at = FIRST, #ARGV, ITEM do
   local id = ARGV[at]
-  local job = read_whole(P .. 'job:' .. id)
-  local code, detail = 'cancelled', job[5] or ''
-  if not job[1] then
+  local whole = read_whole(P .. 'job:' .. id)
+  local state, revision = unpack(whole, 1, 1), whole[REVISION]
+  local code, detail = 'cancelled', revision or ''
+  if not state then
     code = 'gone'
-  elseif PLACE[job[1]] then
-    cancel(id, job)
-  elseif job[1] ~= 'cancelled' then
-    code, detail = 'refused', 'it has ended: ' .. job[1]
+  elseif PLACE[state] then
+    cancel(id, whole, state)
+    gone[#gone + 1] = id
+  elseif heal(id) then
+    gone[#gone + 1] = id
+    if state ~= 'cancelled' then code, detail = 'refused', 'it has ended: ' .. state end
   end
   reply[#reply + 1] = code
   reply[#reply + 1] = detail
 end
-wind_up()
+wind_up(retention)
+for _, place in ipairs({ 'submit', 'unconfirmed', 'leases', 'poll' }) do leave(place, gone) end
 return reply

@@ -8,55 +8,70 @@
 -- ARGV[4] limit: at most 100
 -- ARGV[5] number: of this claim among the worker's, rising
 -- ARGV[6] rate: calls a second of the fleet, poll.rate; '' = any
+-- ARGV[7] completed_retention_ms
+-- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none), the stage's state ('' = open), 1 for a probe of a closed
---   stage, then items of 9: id, claim, polls (this one included), and as they stand in the record:
---   whilter-request-id, next-at (when it was due), submitted-at, retried-at, expires-at, streak
-local now = clock(ARGV[1])
-local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local number, rate = tonumber(ARGV[5]), ARGV[6]
-local claimed = P .. 'claimed:poll:' .. worker
+--   stage, a list of what was taken out of its place, then items of 9: id, claim, polls (this one
+--   included), and as they stand in the record: whilter-request-id, next-at (when it was due),
+--   submitted-at, retried-at, expires-at, streak
+-- Why: a script that ends a job elsewhere makes it due here first, so that what it leaves undone is
+--   found soon. A live job that comes here in that way is put back into its own place.
+local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
+  tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
+local claimed, ITEM = P .. 'claimed:poll:' .. worker, 9
 
 -- checks
 local again = taken_before(claimed, number)
 local gated = gate('poll', now, limit, rate)
 local due = again or gated.take > 0 and due_members('poll', now, gated.take, gated) or {}
 
-local reply, taken, last, leaving = { now, '', '', 0 }, {}, 4, {}
-local function give(id, job, claim, polls)
-  taken[#taken + 1] = id
-  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, polls
-  for i = 1, 6 do reply[last + 3 + i] = job[2 + i] end
-  last = last + 9
+local items, last, out, misplaced, leaving = {}, 0, {}, {}, {}
+local taken, records = {}, {}
+for _, id in ipairs(due) do
+  if not again and #taken >= gated.take then break end
+  local record = P .. 'job:' .. id
+  local state, claim, polled, holder, whilter_id, due_at, submitted_at, retried_at, expires_at, streak =
+    unpack(read(record, 'state', 'claim', 'polls', 'worker', 'whilter-request-id', 'next-at',
+      'submitted-at', 'retried-at', 'expires-at', 'streak'), 1, 10)
+  local gives = state == 'polling'
+  if again then
+    gives = gives and holder == worker and in_hand(id)
+  elseif gives then
+    claim, polled = int(num(claim) + 1), int(num(polled) + 1)
+  else
+    misplaced[#misplaced + 1] = id
+  end
+  if gives then
+    taken[#taken + 1], records[#records + 1] = id, record
+    items[last + 1], items[last + 2], items[last + 3] = id, claim, polled
+    items[last + 4], items[last + 5], items[last + 6] = whilter_id or '', due_at, submitted_at
+    items[last + 7], items[last + 8], items[last + 9] = retried_at, expires_at, streak
+    last = last + ITEM
+  end
+  if gives or not again then leaving[#leaving + 1] = id end
 end
 
 -- writes
-local leased, until_ms = {}, int(now + lease_ms)
-for _, id in ipairs(due) do
-  if not again and #taken >= gated.take then break end
-  leaving[#leaving + 1] = id
-  local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'whilter-request-id', 'next-at', 'submitted-at',
-    'retried-at', 'expires-at', 'streak', 'polls', 'worker')
-  if again then
-    if job[1] == 'polling' and job[10] == worker then give(id, job, job[2], job[9]) end
-  elseif job[1] == 'polling' and job[3] then
-    local claim, polls = int(num(job[2]) + 1), int(num(job[9]) + 1)
-    redis.call('HSET', record, 'claim', claim, 'polls', polls, 'worker', worker)
-    leased[#leased + 1] = until_ms
-    leased[#leased + 1] = id
-    give(id, job, claim, polls)
-  else
-    redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+if not again and #taken > 0 then
+  lease(claimed, number, taken, now, lease_ms)
+  for i = 1, #records do
+    local claim, polls = unpack(items, (i - 1) * ITEM + 2, (i - 1) * ITEM + 3)
+    redis.call('HSET', records[i], 'claim', claim, 'polls', polls, 'worker', worker)
+  end
+  pass('poll', gated, taken, now, lease_ms)
+  count('polled', #taken)
+end
+for _, id in ipairs(misplaced) do
+  if not put_right(id, now, lease_ms) then
+    take_out(id)
+    out[#out + 1] = id
   end
 end
-if #leased > 0 then
-  redis.call('HINCRBY', P .. 'counters', 'polled', #taken)
-  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
-  redis.call('ZADD', P .. 'leases', unpack(leased))
-  pass('poll', gated, #taken, taken[#taken], now, lease_ms)
-end
-if not again and #leaving > 0 then redis.call('ZREM', P .. 'poll', unpack(leaving)) end
+wind_up(retention)
+if #out > 0 then count('quarantined', #out) end
+leave('poll', leaving)
 local next_due = tonumber(head('poll'))
-if next_due then reply[2] = math.max(next_due, gated.again_at or 0) end
-reply[3], reply[4] = gated.state or '', is_probe('poll', gated, taken, again) and 1 or 0
-return reply
+next_due = next_due and math.max(next_due, gated.again_at or 0) or ''
+return { now, next_due, gated.state or '', is_probe('poll', gated, taken, again) and 1 or 0, out,
+  unpack(items, 1, last) }

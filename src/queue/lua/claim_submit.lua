@@ -10,131 +10,133 @@
 -- ARGV[3] lease_ms
 -- ARGV[4] limit: at most 100
 -- ARGV[5] number: of this claim among the worker's, rising
--- ARGV[6] max_age_ms: submit.max_age
--- ARGV[7] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[6] rate: calls a second of the fleet, submit.rate; '' = any
+-- ARGV[7] completed_retention_ms
 -- ARGV[8] failed_retention_ms
--- ARGV[9] rate: calls a second of the fleet, submit.rate; '' = any
+-- ARGV[9] max_age_ms: submit.max_age
+-- ARGV[10] max_resends: submit.max_unconfirmed, 0 = hold
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
---   closed stage, how many expired and how many failed here, then items of 6: id,
---   claim, body, and as they stand in the record: attempts, retries, POSTs unanswered so far
+--   closed stage, a list of what was taken out of its place, how many expired and how many failed
+--   here, then items of 6: id, claim, body, and as they stand in the record: attempts, retries,
+--   POSTs unanswered so far
 -- Why: `resend` is an operator's word to send it once more, however often it was sent, or held.
 -- Why: a probe rather takes a job that was never sent than one whose next POST may be its second.
 -- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
 --   others behind it may be probes.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
 -- Why: what is overdue ends here and not in a worker's hands, so that no POST is counted for it.
-local now = clock(ARGV[1])
-local worker, lease_ms, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local number, max_age_ms, max_resends = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local retention, rate = { failed_ms = ARGV[8] }, ARGV[9]
+local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
+  tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
+local max_age_ms, max_resends = tonumber(ARGV[9]), tonumber(ARGV[10])
 local claimed = P .. 'claimed:submit:' .. worker
 local MAX_REPLY_BYTES, PUT_OFF_MS = 1048576, 30000
+local NEVER_SENT = 'submit-deadline: not submitted in time'
+local UNANSWERED = 'submit-unconfirmed: a POST was sent, its answer never came'
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 
 -- checks
-local reply, taken, bytes, last = { now, '', '', 0, 0, 0 }, {}, 0, 6
-local gated = gate('submit', now, limit, rate)
-local halted = gated.state == 'halted'
-local function body_of(id)
-  local body = redis.pcall('GET', P .. 'body:' .. id)
-  return type(body) == 'string' and body
+local gated, again = gate('submit', now, limit, rate), taken_before(claimed, number)
+if not again and redis.call('EXISTS', P .. 'paused') == 1 then
+  return { now, '', gated.state or '', 0, {}, 0, 0 }
 end
+local halted = gated.state == 'halted'
+local halt_ended = halted and now or num(ask('GET', P .. 'halt-ended:submit'))
+local items, last, bytes, taken, records, claims, posts, marked = {}, 0, 0, {}, {}, {}, {}, {}
 
-local function give(id, job, claim, body)
+local function give(id, claim, attempts, retries, unconfirmed)
+  local body = ask('GET', P .. 'body:' .. id) or false
   bytes = bytes + (body and #body or 0)
   taken[#taken + 1] = id
-  reply[last + 1], reply[last + 2], reply[last + 3] = id, claim, body
-  reply[last + 4], reply[last + 5], reply[last + 6] = job[4], job[5], job[6]
+  items[last + 1], items[last + 2], items[last + 3] = id, claim, body
+  items[last + 4], items[last + 5], items[last + 6] = attempts, retries, unconfirmed
   last = last + 6
 end
 
-local again = taken_before(claimed, number)
-local function answer()
-  local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
-    tonumber(head('submit')) or math.huge)
-  if next_due < math.huge then reply[2] = math.max(next_due, gated.again_at or 0) end
-  reply[3], reply[4] = gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0
-  return reply
-end
-
-for _, id in ipairs(again or {}) do
-  local job = read(P .. 'job:' .. id, 'state', 'claim', 'worker', 'attempts', 'retries',
-    'unconfirmed')
-  if job[1] == 'submitting' and job[3] == worker then give(id, job, job[2], body_of(id)) end
-end
-if again then return answer() end
-if redis.call('EXISTS', P .. 'paused') == 1 then
-  reply[3] = gated.state or ''
-  return reply
-end
-if gated.take == 0 then return answer() end
-local halt_ended = halted and now or num(redis.call('GET', P .. 'halt-ended:submit'))
-
--- writes
-local leased, until_ms = {}, int(now + lease_ms)
-local function take(id, record, job)
-  local claim, posts, body = int(num(job[2]) + 1), int(num(job[3]) + 1), body_of(id)
-  redis.call('HSET', record, 'state', 'submitting', 'claim', claim, 'posts', posts,
-    'worker', worker)
-  if job[7] or job[8] then redis.call('HDEL', record, 'resend', 'held') end
-  leased[#leased + 1] = until_ms
-  leased[#leased + 1] = id
-  give(id, job, claim, body)
-end
-
-local function overdue(id, record, unanswered)
-  local status, fault = 'expired', 'submit-deadline: not submitted in time'
-  if unanswered > 0 then
-    status, fault = 'failed', 'submit-unconfirmed: a POST was sent, its answer never came'
+local function give_again(id)
+  local state, claim, holder, attempts, retries, unconfirmed = unpack(read(P .. 'job:' .. id, 'state',
+    'claim', 'worker', 'attempts', 'retries', 'unconfirmed'), 1, 6)
+  if state == 'submitting' and holder == worker and in_hand(id) then
+    give(id, claim, attempts, retries, unconfirmed)
   end
-  conclude(id, read_whole(record), status, { 'error', fault }, now, retention)
 end
 
--- What becomes of one due member; says whether it leaves its place.
-local function decide(id, place)
+-- What is to become of one due member, with a detail: it is taken, or waits until another time, or
+-- ends, or is not in its place.
+local function look(id, place)
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'resend',
-    'held', unpack(DEADLINE))
-  if job[1] ~= EXPECTED[place] then
-    redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
-    return true
-  end
-  local deadline, unanswered = submit_deadline(job, 9, max_age_ms, halt_ended), num(job[6])
-  local is_over, put_off_to = deadline <= now, nil
-  if is_over and halted then
-    put_off_to = now + PUT_OFF_MS
-  elseif not is_over and place == 'unconfirmed' and not job[7]
-    and (job[8] or unanswered > max_resends) then
-    put_off_to = deadline
-  end
-  if put_off_to then
-    redis.call('HSET', record, 'next-at', int(put_off_to))
-    redis.call('ZADD', P .. place, int(put_off_to), id)
-    return false
-  end
-  if is_over then overdue(id, record, unanswered) else take(id, record, job) end
-  return true
+  local state, claim, posted, attempts, retries, unconfirmed, resend, held, accepted_at, not_before,
+    retried_at, expires_at = unpack(read(record, 'state', 'claim', 'posts', 'attempts', 'retries',
+      'unconfirmed', 'resend', 'held', unpack(DEADLINE)), 1, 12)
+  if state ~= EXPECTED[place] then return 'misplaced' end
+  local deadline =
+    submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
+  if deadline <= now and halted then return 'put off', now + PUT_OFF_MS end
+  if deadline <= now then return 'overdue', num(unconfirmed) > 0 and UNANSWERED or NEVER_SENT end
+  local holds = held or num(unconfirmed) > max_resends
+  if place == 'unconfirmed' and holds and not resend then return 'put off', deadline end
+  local n = #taken + 1
+  records[n], claims[n], posts[n] = record, int(num(claim) + 1), int(num(posted) + 1)
+  if resend or held then marked[#marked + 1] = record end
+  give(id, claims[n], attempts, retries, unconfirmed)
+  return 'taken'
 end
 
-local leaving, left = {}, gated.take
-local places = gated.probe and { 'submit', 'unconfirmed' } or { 'unconfirmed', 'submit' }
-for _, place in ipairs(places) do
-  leaving[place] = {}
-  local due = due_members(place, now, left, gated)
+local others, leaving, left = {}, { submit = {}, unconfirmed = {} }, gated.take
+local function look_through(place)
+  local due, leaves = due_members(place, now, left, gated), leaving[place]
   if not gated.probe then left = left - #due end
   for _, id in ipairs(due) do
-    if bytes >= MAX_REPLY_BYTES or #taken >= gated.take then break end
-    if decide(id, place) then table.insert(leaving[place], id) end
+    if bytes >= MAX_REPLY_BYTES or #taken >= gated.take then return end
+    local verdict, detail = look(id, place)
+    if verdict ~= 'put off' then leaves[#leaves + 1] = id end
+    if verdict ~= 'taken' then
+      others[#others + 1] = { id = id, place = place, verdict = verdict, detail = detail }
+    end
   end
 end
-if #leased > 0 then
-  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
-  redis.call('ZADD', P .. 'leases', unpack(leased))
-  pass('submit', gated, #taken, taken[#taken], now, lease_ms)
+
+if again then
+  for _, id in ipairs(again) do give_again(id) end
+elseif gated.take > 0 then
+  look_through(gated.probe and 'submit' or 'unconfirmed')
+  look_through(gated.probe and 'unconfirmed' or 'submit')
 end
-wind_up()
-reply[5], reply[6] = ended.counts.expired or 0, ended.counts.failed or 0
-for place, ids in pairs(leaving) do
-  if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
+
+-- writes
+if again then
+  -- The first call may have been cut off.
+  for _, id in ipairs(taken) do redis.call('HDEL', P .. 'job:' .. id, 'resend', 'held') end
+  leaving = { submit = taken, unconfirmed = taken }
+elseif #taken > 0 then
+  lease(claimed, number, taken, now, lease_ms)
+  for i = 1, #records do
+    redis.call('HSET', records[i], 'state', 'submitting', 'claim', claims[i], 'posts', posts[i],
+      'worker', worker)
+  end
+  for _, record in ipairs(marked) do redis.call('HDEL', record, 'resend', 'held') end
+  pass('submit', gated, taken, now, lease_ms)
 end
-return answer()
+
+local out = {}
+for _, it in ipairs(others) do
+  local record = P .. 'job:' .. it.id
+  if it.verdict == 'put off' then
+    redis.call('ZADD', P .. it.place, int(it.detail), it.id)
+    redis.call('HSET', record, 'next-at', int(it.detail))
+  elseif it.verdict == 'overdue' then
+    local status = it.detail == UNANSWERED and 'failed' or 'expired'
+    conclude(it.id, record, read_whole(record), status, { 'error', it.detail }, now)
+  elseif not put_right(it.id, now, lease_ms) then
+    take_out(it.id)
+    out[#out + 1] = it.id
+  end
+end
+wind_up(retention)
+if #out > 0 then count('quarantined', #out) end
+for place, ids in pairs(leaving) do leave(place, ids) end
+local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
+  tonumber(head('submit')) or math.huge)
+next_due = next_due < math.huge and math.max(next_due, gated.again_at or 0) or ''
+return { now, next_due, gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0, out,
+  ended.counts.expired or 0, ended.counts.failed or 0, unpack(items, 1, last) }

@@ -4,42 +4,43 @@
 -- Transition: submitting -> failed (rejected), expired -> completed (ready)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2] completed_retention_ms
--- ARGV[3] failed_retention_ms
--- ARGV[4..] items of 7: id, claim, status, error, video-url, image-url, source ('' = absent)
--- Returns: a code per item: ended, stale (the claim is another's, or no row leads there), late (it had ended
---   otherwise; a URL is recorded), gone (no such record)
+-- ARGV[2] worker: who held the jobs
+-- ARGV[3] completed_retention_ms
+-- ARGV[4] failed_retention_ms
+-- ARGV[5..] items of 7: id, claim, status, error, video-url, image-url, source ('' = absent)
+-- Returns: a code per item: ended, stale (the claim is another's, or no row leads there), late (it
+--   had ended otherwise; a URL is recorded), gone (no such record)
 -- Why: a URL is true whoever brings it, so `completed` asks for no claim while the job polls, and
 --   a job that ended by time ends again, with its video.
-local now = clock(ARGV[1])
-local retention = { completed_ms = ARGV[2], failed_ms = ARGV[3] }
-local ITEM, FIRST = 7, 4
-local ENDS = { completed = true, failed = true, expired = true, cancelled = true }
-local ADDED = { 'error', 'video-url', 'image-url', 'source' }
+-- Why: an expired job is in no place; it is made due in `poll` before it ends again, so that what a
+--   script leaves undone is found.
+local now, worker = clock(ARGV[1]), ARGV[2]
+local retention = { completed_ms = ARGV[3], failed_ms = ARGV[4] }
+local ITEM, FIRST, BEFORE_ADDED = 7, 5, 2
 local LEADS_TO = { submitting = { failed = true }, polling = ENDS }
 
--- What the end adds to record and result.
+-- What the end adds to record and result: an item's words from ADDED on, which begin behind `at`.
 local function added(at)
-  local changes = {}
-  for i, field in ipairs(ADDED) do
-    local value = ARGV[at + 2 + i]
+  local changes, last = {}, 0
+  for i = 1, #ADDED do
+    local value = ARGV[at + i]
     if value ~= '' then
-      changes[#changes + 1] = field
-      changes[#changes + 1] = value
+      changes[last + 1], changes[last + 2] = ADDED[i], value
+      last = last + 2
     end
   end
   return changes
 end
 
--- A URL for a job that had ended otherwise, with the job as `read_whole` gave it.
-local function too_late(id, job, changes)
-  local record = P .. 'job:' .. id
-  if job[1] == 'expired' then
-    redis.call('HDEL', record, 'error')
-    redis.call('ZREM', P .. 'dead', id)
-    changes[#changes + 1], changes[#changes + 2] = 'revision', int(num(job[5]) + 1)
-    job[5] = false
-    conclude(id, job, 'completed', changes, now, retention)
+-- checks and writes, job by job
+local leaving = {}
+-- A URL for a job that had ended otherwise.
+local function too_late(id, record, state, whole, changes)
+  if state == 'expired' then
+    local revision = whole[REVISION]
+    redis.call('ZADD', P .. 'poll', int(now), id)
+    redis.call('PERSIST', record)
+    conclude(id, record, whole, 'completed', changes, now, int(num(revision) + 1))
     return 'ended'
   end
   for i = 1, #changes, 2 do
@@ -48,34 +49,35 @@ local function too_late(id, job, changes)
   return 'late'
 end
 
-local codes, leaving = {}, {}
+local codes = {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, status = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local job = read_whole(P .. 'job:' .. id)
-  local code
-  if not job[1] then
+  local id, claim, status = unpack(ARGV, at, at + BEFORE_ADDED)
+  local record = P .. 'job:' .. id
+  local whole = read_whole(record)
+  local state, held_claim, holder = unpack(whole, 1, 3)
+  local code = 'stale'
+  if not state then
     code = 'gone'
-  elseif ENDS[job[1]] then
-    local repeated = job[1] == status and (job[2] == claim or status == 'completed')
-    if repeated then
+  elseif ENDS[state] then
+    heal(id)
+    leaving[#leaving + 1] = id
+    if state == status and (held_claim == claim or status == 'completed') then
       code = 'ended'
+    elseif status == 'completed' then
+      code = too_late(id, record, state, whole, added(at + BEFORE_ADDED))
     else
-      code = status == 'completed' and too_late(id, job, added(at)) or 'late'
+      code = 'late'
     end
-  elseif not (LEADS_TO[job[1]] or {})[status] then
-    code = 'stale'
-  elseif status == 'completed' or job[2] == claim and in_hand(id) then
-    -- writes
-    conclude(id, job, status, added(at), now, retention)
+  elseif (LEADS_TO[state] or {})[status]
+    and (status == 'completed' or held_claim == claim and holder == worker and in_hand(id)) then
+    conclude(id, record, whole, status, added(at + BEFORE_ADDED), now)
     leaving[#leaving + 1] = id
     code = 'ended'
-  else
-    code = 'stale'
   end
   codes[#codes + 1] = code
 end
-wind_up()
+wind_up(retention)
 if #leaving > 0 and redis.call('ZREM', P .. 'leases', unpack(leaving)) < #leaving then
-  redis.call('ZREM', P .. 'poll', unpack(leaving))
+  leave('poll', leaving)
 end
 return codes

@@ -7,14 +7,15 @@
 -- Returns: 1 when it is forgotten, 0 when it has entries pending
 -- Why: the looking and the deleting are one step, for entries that are pending with a reader that
 --   is deleted are delivered to nobody.
-local worker = ARGV[2]
-local jobs = P .. 'jobs'
+local worker, jobs = ARGV[2], P .. 'jobs'
 
 -- checks
 local pending = redis.pcall('XPENDING', jobs, 'workers', '-', '+', 1, worker)
-if #pending > 0 then return 0 end
+local no_group = pending.err and (pending.err:find('^NOGROUP') or pending.err:find('^WRONGTYPE'))
+if pending.err and not no_group then error(pending) end
+if not no_group and #pending > 0 then return 0 end
 
 -- writes
-redis.pcall('XGROUP', 'DELCONSUMER', jobs, 'workers', worker)
+if not no_group then redis.call('XGROUP', 'DELCONSUMER', jobs, 'workers', worker) end
 redis.call('ZREM', P .. 'workers', worker)
 return 1

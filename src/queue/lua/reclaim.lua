@@ -11,59 +11,64 @@
 -- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
 -- ARGV[7] max_age_ms: submit.max_age
 -- ARGV[8] max_recoveries: consecutive crashes after which a submit fails
--- ARGV[9] failed_retention_ms
--- ARGV[10] silent_ms: after which silence a worker counts as dead
--- Returns: how many were taken, how many leases were looked at, how many jobs failed
+-- ARGV[9] completed_retention_ms
+-- ARGV[10] failed_retention_ms
+-- ARGV[11] silent_ms: after which silence a worker counts as dead
+-- Returns: how many were taken, how many leases were looked at, how many jobs failed, a list of
+--   what had no record or had ended
 -- Why: whoever has beaten since it was judged lives, and keeps what it holds.
 -- Why: the claim rises, so that a late failure of the old holder is refused.
-local now = clock(ARGV[1])
-local dead, skip, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local now, dead, skip, limit = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rules = { grace_ms = tonumber(ARGV[5]), max_resends = tonumber(ARGV[6]),
   max_age_ms = tonumber(ARGV[7]) }
-local max_recoveries, retention = tonumber(ARGV[8]), { failed_ms = ARGV[9] }
-local silent_ms, leases = tonumber(ARGV[10]), P .. 'leases'
+local max_recoveries = tonumber(ARGV[8])
+local retention = { completed_ms = ARGV[9], failed_ms = ARGV[10] }
+local silent_ms, leases, now_ms = tonumber(ARGV[11]), P .. 'leases', int(now)
 
 -- checks
-local beat = dead ~= '' and redis.call('ZSCORE', P .. 'workers', dead)
-if beat and tonumber(beat) > now - silent_ms then return { 0, 0, 0 } end
+local beat = dead ~= '' and ask('ZSCORE', P .. 'workers', dead)
+if beat and tonumber(beat) > now - silent_ms then return { 0, 0, 0, {} } end
 local held
 if dead == '' then
-  held = redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+  held = ask('ZRANGE', leases, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit) or {}
 else
-  held = redis.call('ZRANGE', leases, skip, skip + limit - 1)
+  held = ask('ZRANGE', leases, skip, skip + limit - 1) or {}
 end
 
 -- writes
-local now_ms = int(now)
-local function recover(id, record, job)
-  local recoveries, claim = num(job[3]) + 1, int(num(job[2]) + 1)
-  local changes = { 'claim', claim, 'recoveries', recoveries }
-  if job[1] == 'polling' then
-    redis.call('HSET', record, 'next-at', now_ms, 'history',
-      remember(job[5], job[7], now, 'lease lost'), unpack(changes))
+local function recover(id, record, state, claim, recoveries)
+  local crashes, next_claim = num(recoveries) + 1, int(num(claim) + 1)
+  local changes = { 'claim', next_claim, 'recoveries', int(crashes) }
+  if state == 'polling' then
+    local history, accepted_at = unpack(read(record, 'history', 'accepted-at'), 1, 2)
     redis.call('ZADD', P .. 'poll', now_ms, id)
-  elseif job[1] == 'submitting' and recoveries >= max_recoveries then
-    redis.call('HSET', record, 'claim', claim)
-    conclude(id, read_whole(record), 'failed', { 'error',
-      'crash-loop: its worker ended ' .. recoveries .. ' times while submitting it' }, now, retention)
-  elseif job[1] == 'submitting' then
-    to_unconfirmed(id, { unconfirmed = job[4], history = job[5], accepted_at = job[7],
-      deadline = submit_deadline(job, 7, rules.max_age_ms) }, now, 'lease lost', changes, now, rules)
+    redis.call('HSET', record, 'next-at', now_ms, 'history',
+      remember(history, accepted_at, now, 'lease lost'), unpack(changes))
+  elseif crashes >= max_recoveries then
+    redis.call('HSET', record, 'claim', next_claim)
+    conclude(id, record, read_whole(record), 'failed', { 'error',
+      'crash-loop: its worker ended ' .. int(crashes) .. ' times while submitting it' }, now)
   else
-    redis.call('HINCRBY', P .. 'counters', 'quarantined', 1)
+    to_unconfirmed(id, read_unconfirmed(record), now, false, 'lease lost', changes, now, rules)
   end
 end
 
-local leaving = {}
+local leaving, out = {}, {}
 for _, id in ipairs(held) do
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'claim', 'recoveries', 'unconfirmed', 'history', 'worker',
-    unpack(DEADLINE))
-  if dead == '' or job[6] == dead or not job[6] then
-    recover(id, record, job)
+  local state, claim, recoveries, holder =
+    unpack(read(record, 'state', 'claim', 'recoveries', 'worker'), 1, 4)
+  if dead == '' or holder == dead or not holder then
     leaving[#leaving + 1] = id
+    if state == 'polling' or state == 'submitting' then
+      recover(id, record, state, claim, recoveries)
+    elseif not put_right(id, now) then
+      take_out(id)
+      out[#out + 1] = id
+    end
   end
 end
-wind_up()
-if #leaving > 0 then redis.call('ZREM', leases, unpack(leaving)) end
-return { #leaving, #held, ended.counts.failed or 0 }
+wind_up(retention)
+if #out > 0 then count('quarantined', #out) end
+leave('leases', leaving)
+return { #leaving, #held, ended.counts.failed or 0, out }

@@ -3,40 +3,39 @@
 -- Transition: polling -> polling (not yet), polling -> polling (handed back)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2..] items of 5: id, claim, delay_ms, streak ('' = an understood answer ended it), event for
+-- ARGV[2] worker: who held the jobs
+-- ARGV[3..] items of 5: id, claim, delay_ms, streak ('' = an understood answer ended it), event for
 --   the history
 -- Returns: a code per item: polling, stale (the claim is another's, or the job has ended), gone
 -- Why: only a job in hand is put back, so a repeated call changes nothing.
-local now = clock(ARGV[1])
-local ITEM, FIRST = 5, 2
+local now, worker = clock(ARGV[1]), ARGV[2]
+local ITEM, FIRST = 5, 3
 
-local codes, due, leaving = {}, {}, {}
+-- checks
+local codes, due, moves, leaving = {}, {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, streak = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  local id, claim, delay_ms, streak, event = unpack(ARGV, at, at + ITEM - 1)
   local record = P .. 'job:' .. id
-  -- checks
-  local job = read(record, 'state', 'claim', 'accepted-at', 'history', 'recoveries', 'streak')
-  local code = not job[1] and 'gone' or (job[1] ~= 'polling' or job[2] ~= claim) and 'stale'
-    or 'polling'
-  -- writes
-  if code == 'polling' and in_hand(id) then
-    local next_at = int(now + ARGV[at + 2])
-    redis.call('HSET', record, 'next-at', next_at, 'history',
-      remember(job[4], job[3], now, ARGV[at + 4]))
-    if streak ~= '' then
-      redis.call('HSET', record, 'streak', streak)
-    elseif job[6] then
-      redis.call('HDEL', record, 'streak')
-    end
-    forgive(record, job[5])
-    due[#due + 1] = next_at
-    due[#due + 1] = id
+  local state, held_claim, holder, accepted_at, history, recoveries, old_streak = unpack(read(record,
+    'state', 'claim', 'worker', 'accepted-at', 'history', 'recoveries', 'streak'), 1, 7)
+  local fenced = state == 'polling' and held_claim == claim and holder == worker
+  if fenced and in_hand(id) then
+    local next_at = int(now + delay_ms)
+    due[#due + 1], due[#due + 2] = next_at, id
     leaving[#leaving + 1] = id
+    moves[#moves + 1] = { record = record, next_at = next_at, recoveries = recoveries,
+      history = remember(history, accepted_at, now, event),
+      streak = streak ~= '' and { 'streak', streak } or {}, over = streak == '' and old_streak }
   end
-  codes[#codes + 1] = code
+  codes[#codes + 1] = not state and 'gone' or fenced and 'polling' or 'stale'
 end
-if #leaving > 0 then
-  redis.call('ZADD', P .. 'poll', unpack(due))
-  redis.call('ZREM', P .. 'leases', unpack(leaving))
+
+-- writes
+if #due > 0 then redis.call('ZADD', P .. 'poll', unpack(due)) end
+for _, move in ipairs(moves) do
+  if move.recoveries then redis.call('HDEL', move.record, 'recoveries') end
+  if move.over then redis.call('HDEL', move.record, 'streak') end
+  redis.call('HSET', move.record, 'next-at', move.next_at, 'history', move.history, unpack(move.streak))
 end
+leave('leases', leaving)
 return codes

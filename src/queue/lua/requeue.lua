@@ -4,66 +4,85 @@
 -- Transition: submitting -> failed (refused alone)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2] failed_retention_ms
--- ARGV[3..] items of 6: id, claim, delay_ms, attempts spent (0 or 1), event for the history, refusal:
+-- ARGV[2] worker: who held the jobs
+-- ARGV[3] completed_retention_ms
+-- ARGV[4] failed_retention_ms
+-- ARGV[5..] items of 6: id, claim, delay_ms, attempts spent (0 or 1), event for the history, refusal:
 --   in words how the API refused this job ('' = it did not)
 -- Returns: a code per item: waiting, refused (the job ended for it), stale (the claim is another's),
 --   gone (no such record)
 -- Why: a refusal may be our fault, so it ends a job only when it came again and again, and others
 --   were accepted since the first; never while the stage is halted, nor while a POST of the job is
 --   unanswered.
-local now = clock(ARGV[1])
-local retention = { failed_ms = ARGV[2] }
-local ITEM, FIRST = 6, 3
-local REFUSED_ALONE_AFTER = 3
+local now, worker = clock(ARGV[1]), ARGV[2]
+local retention = { completed_ms = ARGV[3], failed_ms = ARGV[4] }
+local ITEM, FIRST, REFUSED_ALONE_AFTER = 6, 5, 3
 
--- The record's `refusals`: how often, and how many jobs had been submitted at the first.
-local function count_refusal(so_far)
-  if redis.call('HGET', P .. 'stage:submit', 'state') == 'halted' then return so_far end
-  local submitted = num(redis.call('HGET', P .. 'counters', 'submitted'))
-  local count, at_first = (so_far or ''):match('^(%d+) (%d+)$')
-  count, at_first = num(count) + 1, at_first and num(at_first) or submitted
-  local alone = count >= REFUSED_ALONE_AFTER and submitted > at_first
-  return int(count) .. ' ' .. int(at_first), alone
+-- The record's `refusals`: how often, and how many jobs had been submitted at the first. And
+-- whether that is enough to end the job.
+local function count_refusal(so_far, unconfirmed)
+  local stage = unpack(read(P .. 'stage:submit', 'state'), 1, 1)
+  if stage == 'halted' then return so_far, false end
+  local submitted = num(unpack(read(P .. 'counters', 'submitted'), 1, 1))
+  local times, at_first = (so_far or ''):match('^(%d+) (%d+)$')
+  times, at_first = num(times) + 1, at_first and num(at_first) or submitted
+  local alone = times >= REFUSED_ALONE_AFTER and submitted > at_first and num(unconfirmed) == 0
+  return int(times) .. ' ' .. int(at_first), alone
 end
 
-local codes, due, leaving, retried = {}, {}, {}, 0
+-- checks
+local codes, due, moves, alone, leaving = {}, {}, {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, event, refusal = ARGV[at], ARGV[at + 1], ARGV[at + 4], ARGV[at + 5]
+  local id, claim, delay_ms, spent, event, refusal = unpack(ARGV, at, at + ITEM - 1)
   local record = P .. 'job:' .. id
-  -- checks
-  local job = read(record, 'state', 'claim', 'attempts', 'retries', 'accepted-at',
-    'history', 'expires-at', 'recoveries', 'refusals', 'unconfirmed', 'error')
-  local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
-  local refusals, alone
-  if code == 'submitting' and refusal ~= '' then refusals, alone = count_refusal(job[9]) end
-  -- writes
-  if code == 'submitting' and alone and num(job[10]) == 0 then
-    code = 'refused'
-    conclude(id, read_whole(record), 'failed', { 'error', refusal }, now, retention)
-    leaving[#leaving + 1] = id
-  elseif code == 'failed' and (job[11] or '') == refusal and refusal ~= '' then
-    code = 'refused'
-  elseif code == 'submitting' then
+  local state, held_claim, holder, attempts, retries, accepted_at, history, expires_at, refusals,
+    unconfirmed, fault = unpack(read(record, 'state', 'claim', 'worker', 'attempts', 'retries',
+      'accepted-at', 'history', 'expires-at', 'refusals', 'unconfirmed', 'error'), 1, 11)
+  local fenced = held_claim == claim and (holder == worker or ENDS[state])
+  local code = not state and 'gone' or 'stale'
+  if fenced and state == 'waiting' then
+    -- An earlier call that was cut off may have left it in both places.
     code = 'waiting'
-    local next_at = int(math.min(now + ARGV[at + 2], tonumber(job[7]) or math.huge))
-    redis.call('HSET', record, 'state', 'waiting', 'attempts', num(job[3]) + ARGV[at + 3], 'retries',
-      num(job[4]) + 1, 'next-at', next_at, 'history', remember(job[6], job[5], now, event))
-    if refusals then redis.call('HSET', record, 'refusals', refusals) end
-    forgive(record, job[8])
-    retried = retried + 1
-    due[#due + 1] = next_at
-    due[#due + 1] = id
     leaving[#leaving + 1] = id
-  elseif code ~= 'waiting' and code ~= 'gone' then
-    code = 'stale'
+  elseif fenced and state == 'failed' and refusal ~= '' and fault == refusal then
+    code = 'refused'
+    alone[#alone + 1] = { id = id }
+  elseif fenced and state == 'submitting' then
+    local is_alone = false
+    if refusal ~= '' then refusals, is_alone = count_refusal(refusals, unconfirmed) end
+    leaving[#leaving + 1] = id
+    if is_alone then
+      code = 'refused'
+      alone[#alone + 1] = { id = id, refusal = refusal }
+    else
+      code = 'waiting'
+      local next_at = int(math.min(now + delay_ms, tonumber(expires_at) or math.huge))
+      due[#due + 1], due[#due + 2] = next_at, id
+      moves[#moves + 1] = { record = record, next_at = next_at, attempts = num(attempts) + spent,
+        retries = num(retries) + 1, refused = refusals and { 'refusals', refusals } or {},
+        history = remember(history, accepted_at, now, event) }
+    end
   end
   codes[#codes + 1] = code
 end
-if retried > 0 then
-  redis.call('HINCRBY', P .. 'counters', 'retried', retried)
-  redis.call('ZADD', P .. 'submit', unpack(due))
+
+-- writes
+if #due > 0 then redis.call('ZADD', P .. 'submit', unpack(due)) end
+for _, move in ipairs(moves) do
+  -- What a submit may have left: its crashes are over, and the operator's marks were obeyed.
+  redis.call('HDEL', move.record, 'recoveries', 'resend', 'held')
+  redis.call('HSET', move.record, 'state', 'waiting', 'attempts', int(move.attempts), 'retries',
+    int(move.retries), 'next-at', move.next_at, 'history', move.history, unpack(move.refused))
 end
-wind_up()
-if #leaving > 0 then redis.call('ZREM', P .. 'leases', unpack(leaving)) end
+for _, it in ipairs(alone) do
+  if it.refusal then
+    local record = P .. 'job:' .. it.id
+    conclude(it.id, record, read_whole(record), 'failed', { 'error', it.refusal }, now)
+  elseif heal(it.id) then
+    leaving[#leaving + 1] = it.id
+  end
+end
+wind_up(retention)
+if #moves > 0 then count('retried', #moves) end
+leave('leases', leaving)
 return codes

@@ -10,29 +10,40 @@
 -- ARGV[5] state: polling, completed or failed
 -- ARGV[6] what is known: the whilter-request-id, the video's URL, or the error
 -- Returns: the state and the revision, refused and why, gone and ''
-local now = clock(ARGV[1])
-local retention = { completed_ms = ARGV[2], failed_ms = ARGV[3] }
+-- Why: the job is made due in `poll` first: that is its place when the API has it, and where what a
+--   script leaves undone is found soon when it ends. Nothing is sent again from there.
+local now, retention = clock(ARGV[1]), { completed_ms = ARGV[2], failed_ms = ARGV[3] }
 local id, to, known = ARGV[4], ARGV[5], ARGV[6]
 local KNOWN = { polling = 'whilter-request-id', completed = 'video-url', failed = 'error' }
 local record, now_ms = P .. 'job:' .. id, int(now)
 
 -- checks
-local job = read_whole(record)
-if not job[1] then return { 'gone', '' } end
-if job[1] == to and read(record, KNOWN[to])[1] == known then return { to, job[5] or '' } end
-if job[1] ~= 'unconfirmed' then return { 'refused', 'it is not unconfirmed but ' .. job[1] } end
+local whole = read_whole(record)
+local state, _, _, history, accepted_at, revision = unpack(whole, 1, 6)
+if not state then return { 'gone', '' } end
+local before = unpack(read(record, KNOWN[to]), 1, 1)
+local again = state == to and before == known
+if not again and state ~= 'unconfirmed' then
+  return { 'refused', 'it is not unconfirmed but ' .. state }
+end
 
 -- writes
-if to == 'polling' then
-  redis.call('HSET', record, 'state', to, KNOWN[to], known, 'submitted-at', now_ms, 'next-at', now_ms,
-    'history', remember(job[3], job[4], now, 'resolved'))
-  redis.call('HDEL', record, 'recoveries', 'resend', 'held')
-  redis.call('HINCRBY', P .. 'counters', 'submitted', 1)
-  redis.call('ZADD', P .. 'poll', now_ms, id)
-  redis.call('PUBLISH', P .. 'wake', 'poll')
+local ends = to ~= 'polling'
+if again then
+  heal(id)
 else
-  conclude(id, job, to, { KNOWN[to], known, 'source', 'operator' }, now, retention)
-  wind_up()
+  redis.call('ZADD', P .. 'poll', now_ms, id)
+  if ends then
+    conclude(id, record, whole, to, { KNOWN[to], known, 'source', 'operator' }, now)
+  else
+    redis.call('HSET', record, 'state', to, KNOWN[to], known, 'submitted-at', now_ms, 'next-at', now_ms,
+      'history', remember(history, accepted_at, now, 'resolved'))
+    redis.call('HDEL', record, 'recoveries', 'resend', 'held')
+    count('submitted', 1)
+  end
 end
-redis.call('ZREM', P .. 'unconfirmed', id)
-return { to, job[5] or '' }
+wind_up(retention)
+if ends then leave('poll', { id }) end
+leave('unconfirmed', { id })
+if not again and not ends then wake('poll') end
+return { to, revision or '' }

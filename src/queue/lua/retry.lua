@@ -14,87 +14,105 @@
 -- Returns: two per item: the state it is in then and the revision, refused and why, gone and ''
 -- Why: what the API accepted and did not fail is followed, not bought again.
 -- Why: an unanswered POST is remembered when a job starts over: the API may have it.
+-- Why: the place comes before the life: an ended job in a place is taken out by whoever finds it.
 local now, resubmit, dry = clock(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
 local ITEM, FIRST = 1, 4
 local REOPENS = { failed = true, expired = true, cancelled = true }
-local now_ms = int(now)
+local now_ms, woken = int(now), {}
 
 -- checks
-local function is_followed(job)
-  local failed = (job[2] or ''):find('^generation%-failed')
-  return job[3] and not failed and not resubmit
+local function is_followed(whilter_id, fault)
+  return whilter_id and not (fault or ''):find('^generation%-failed') and not resubmit
 end
 
-local function refusal(id, job)
-  local state = job[1]
+local function refusal(id, state, followed, expires_at)
   if state == 'submitting' then return 'it is being submitted' end
   if state == 'completed' then return 'it has its video' end
   if state == 'polling' and resubmit then return 'the API has it; cancel it before it starts over' end
   if PLACE[state] then return nil end
   if not REOPENS[state] then return 'its record is damaged' end
-  if is_followed(job) then return nil end
-  if (tonumber(job[7]) or math.huge) <= now then return 'its expires-at has passed' end
+  if followed then return nil end
+  if (tonumber(expires_at) or math.huge) <= now then return 'its expires-at has passed' end
   if redis.call('EXISTS', P .. 'body:' .. id) == 0 then return 'its body is gone' end
 end
 
 -- writes
-local function wake(place)
-  redis.call('PUBLISH', P .. 'wake', place == 'poll' and 'poll' or 'submit')
-end
-
-local function hurry(id, record, job)
-  local place = PLACE[job[1]]
-  local due = tonumber(redis.call('ZSCORE', P .. place, id))
-  -- A job without a score is in a worker's hands: being checked.
-  if not due then return end
-  if place == 'unconfirmed' then redis.call('HSET', record, 'resend', '1') end
-  if due <= now then return end
-  redis.call('HSET', record, 'next-at', now_ms, 'history', remember(job[5], job[6], now, 'retried'))
-  redis.call('ZADD', P .. place, now_ms, id)
-  wake(place)
-end
-
-local function start_over(record, job)
-  if job[3] then
-    redis.call('HSET', record, 'also-accepted', job[9] and job[9] .. ' ' .. job[3] or job[3])
+local function hurry(id, record, state)
+  local place = PLACE[state]
+  local due = tonumber(ask('ZSCORE', P .. place, id) or nil)
+  -- One that is polled and without a due time is in a worker's hands: being checked.
+  if not due and state == 'polling' and in_hand(id) then return end
+  local changes = state == 'unconfirmed' and { 'resend', '1' } or {}
+  if not due or due > now then
+    local history, accepted_at = unpack(read(record, 'history', 'accepted-at'), 1, 2)
+    redis.call('HSET', record, 'next-at', now_ms, 'history',
+      remember(history, accepted_at, now, 'retried'), unpack(changes))
+    redis.call('ZADD', P .. place, now_ms, id)
+    woken[place == 'poll' and 'poll' or 'submit'] = true
+  elseif #changes > 0 then
+    redis.call('HSET', record, unpack(changes))
   end
-  if job[8] then redis.call('HSET', record, 'unconfirmed', '1') end
-  redis.call('HSET', record, 'state', 'waiting', 'attempts', '0')
-  redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
 end
 
-local function reopen(id, record, job, state, revision)
-  redis.call('HSET', record, 'state', state, 'revision', revision, 'polls', '0', 'next-at', now_ms,
-    'retried-at', now_ms, 'history', remember(job[5], job[6], now, 'retried'))
-  if state == 'waiting' then start_over(record, job) end
+-- What a job that starts over keeps of its life so far.
+local function carried_over(record)
+  local whilter_id, also, unconfirmed =
+    unpack(read(record, 'whilter-request-id', 'also-accepted', 'unconfirmed'), 1, 3)
+  local changes = { 'attempts', '0' }
+  local function change(field, value)
+    table.insert(changes, field)
+    table.insert(changes, value)
+  end
+  if unconfirmed then change('unconfirmed', '1') end
+  if whilter_id then change('also-accepted', also and also .. ' ' .. whilter_id or whilter_id) end
+  return changes
+end
+
+-- What is left of an end when the job lives again.
+local function forget_end(id, record, state)
+  redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url')
+  if state == 'waiting' then
+    redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
+  end
+  redis.call('ZREM', P .. 'dead', id)
+end
+
+local function reopen(id, record, state, revision)
+  local history, accepted_at = unpack(read(record, 'history', 'accepted-at'), 1, 2)
+  local changes = state == 'waiting' and carried_over(record) or {}
+  heal_result(id)
+  redis.call('ZADD', P .. PLACE[state], now_ms, id)
   redis.call('PERSIST', record)
   redis.call('PERSIST', P .. 'body:' .. id)
-  redis.call('ZADD', P .. PLACE[state], now_ms, id)
-  redis.call('HINCRBY', P .. 'counters', 'reopened', 1)
-  redis.call('HDEL', record, 'error', 'ended-at', 'source', 'video-url', 'image-url')
-  redis.call('ZREM', P .. 'dead', id)
-  wake(PLACE[state])
+  redis.call('HSET', record, 'state', state, 'revision', revision, 'result', '', 'polls', '0', 'next-at',
+    now_ms, 'retried-at', now_ms, 'history', remember(history, accepted_at, now, 'retried'),
+    unpack(changes))
+  forget_end(id, record, state)
+  count('reopened', 1)
+  woken[PLACE[state]] = true
 end
 
 local reply = {}
 for at = FIRST, #ARGV, ITEM do
   local id = ARGV[at]
   local record = P .. 'job:' .. id
-  local job = read(record, 'state', 'error', 'whilter-request-id', 'revision', 'history', 'accepted-at',
-    'expires-at', 'unconfirmed', 'also-accepted')
-  local code, detail = job[1], job[4] or ''
-  local why = code and refusal(id, job)
-  if not code then
-    code = 'gone'
-  elseif why then
+  local state, fault, whilter_id, revision, expires_at, ended_at = unpack(read(record, 'state', 'error',
+    'whilter-request-id', 'revision', 'expires-at', 'ended-at'), 1, 6)
+  local followed = is_followed(whilter_id, fault)
+  local code, detail = state or 'gone', revision or ''
+  local why = state and refusal(id, state, followed, expires_at)
+  if why then
     code, detail = 'refused', why
-  elseif REOPENS[code] then
-    code, detail = is_followed(job) and 'polling' or 'waiting', int(num(job[4]) + 1)
-    if not dry then reopen(id, record, job, code, detail) end
-  elseif not dry then
-    hurry(id, record, job)
+  elseif REOPENS[state] then
+    code, detail = followed and 'polling' or 'waiting', int(num(revision) + 1)
+    if not dry then reopen(id, record, code, detail) end
+  elseif state and not dry then
+    -- An earlier call let it live again and was cut off.
+    if ended_at then forget_end(id, record, state) end
+    hurry(id, record, state)
   end
   reply[#reply + 1] = code
   reply[#reply + 1] = detail
 end
+for place in pairs(woken) do wake(place) end
 return reply

@@ -17,8 +17,8 @@
 -- Why: an answer does not lift a limit: that ends by itself.
 -- Why: how long a halt has lasted is noted as it lasts, since somebody may end it by a DEL.
 local now = clock(ARGV[1])
-local stage, news, reason, wait_ms, wait_max_ms = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local id, max_age_ms = ARGV[7], ARGV[8]
+local stage, news, reason, wait_ms, wait_max_ms, id, max_age_ms = ARGV[2], ARGV[3], ARGV[4],
+  tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local hash = P .. 'stage:' .. stage
 local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- What a limit teaches: at first little is known, so it begins low and doubles each second; when
@@ -27,8 +27,9 @@ local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
 
 -- checks
-local fields = read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth')
-local state, next_probe, probes = fields[1], num(fields[2]), num(fields[5])
+local state, next_probe, probed, probing, probes, learned, learned_growth =
+  unpack(read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth'), 1, 7)
+next_probe, probes = num(next_probe), num(probes)
 
 -- writes
 -- Jobs do not grow older by a halt of the submit stage, up to now.
@@ -50,20 +51,22 @@ local function limit()
     redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms))
     return 1
   end
-  local rate, growth = FIRST_RATE, FIRST_GROWTH
+  local rate, growth, since = FIRST_RATE, FIRST_GROWTH, {}
   if state then
-    rate = math.max(1, learned_rate(fields[6], fields[7], next_probe, now) * LESS)
+    rate = math.max(1, learned_rate(learned, learned_growth, next_probe, now) * LESS)
     growth = GROWTH
   else
-    redis.call('HSET', hash, 'state', 'limited', 'since', int(now))
+    -- What stands there without a state may be no hash.
+    redis.call('DEL', hash)
+    since = { 'state', 'limited', 'since', int(now) }
   end
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms), 'rate',
-    string.format('%.3f', rate), 'growth', tostring(growth))
+    string.format('%.3f', rate), 'growth', tostring(growth), unpack(since))
   return 1
 end
 
 local function failed()
-  if fields[3] ~= id or fields[4] ~= '1' then return 0 end
+  if probed ~= id or probing ~= '1' then return 0 end
   if state == 'halted' then halted_until_now() end
   local wait = math.min(wait_max_ms, wait_ms * 2 ^ math.min(probes + 1, 30))
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes + 1),
@@ -74,7 +77,7 @@ end
 local function open()
   if state == 'halted' then halted_until_now() end
   redis.call('DEL', hash)
-  redis.call('PUBLISH', P .. 'wake', stage)
+  wake(stage)
   return 1
 end
 

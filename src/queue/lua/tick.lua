@@ -5,31 +5,92 @@
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] worker
 -- ARGV[3] silent_ms: after which silence a worker counts as dead
+-- ARGV[4] lease_ms: how long a job may be held
+-- ARGV[5] submit_wait_ms: the longest wait before a submit and before a probe of that stage
+-- ARGV[6] grace_ms: submit.unconfirmed_grace
+-- ARGV[7] poll_wait_ms: the longest wait before a check and before a probe of that stage
 -- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
---   reason ('' = open) and when it is tried again of the stages submit and poll; then the names of
---   at most 10 silent workers
-local now = clock(ARGV[1])
-local worker, silent_ms = ARGV[2], tonumber(ARGV[3])
+--   reason ('' = open) and when it is tried again of the stages submit and poll; 1 when the clock
+--   had gone back, 2 while there is more to be pulled in for it; then the names of at most 10 silent
+--   workers
+-- Why: the server's clock may go back, by a failover for one. What was stored by the earlier clock
+--   would then stand still for the difference, so it is pulled in to what it may be at most from
+--   now, a batch a call. P`clock keeps the latest time that a beat saw until that is done, and how
+--   many scheduled submits were looked at and left.
+local now, worker, silent_ms, lease_ms, submit_wait_ms, grace_ms, poll_wait_ms = clock(ARGV[1]), ARGV[2],
+  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+-- Clocks are adjusted by less than this all the time.
+local BACK_MS, BATCH = 2000, 100
+local STAGES = { 'submit', 'poll' }
+local LONGEST_WAIT_MS = { submit = submit_wait_ms, poll = poll_wait_ms }
 
 -- checks
-local silent = redis.call('ZRANGE', P .. 'workers', '-inf', now - silent_ms, 'BYSCORE', 'LIMIT', 0, 10)
+local latest, skip = (ask('GET', P .. 'clock') or ''):match('^(%d+) (%d+)$')
+latest, skip = num(latest), num(skip)
+local silent = ask('ZRANGE', P .. 'workers', '-inf', now - silent_ms, 'BYSCORE', 'LIMIT', 0, 10) or {}
 
 -- writes
-redis.call('ZADD', P .. 'workers', now, worker)
+-- Pulls in some members of a sorted set that lie later than `at_most_ms` from now, but no submit
+-- before its time; says whether there may be more.
+local function pull_in(place, at_most_ms)
+  local late = ask('ZRANGE', P .. place, '(' .. int(now + at_most_ms), '+inf', 'BYSCORE', 'LIMIT',
+    place == 'submit' and skip or 0, BATCH) or {}
+  local moved = {}
+  for _, id in ipairs(late) do
+    local not_before = place == 'submit' and unpack(read(P .. 'job:' .. id, 'not-before'), 1, 1)
+    if num(not_before) > now + at_most_ms then
+      skip = skip + 1
+    else
+      moved[#moved + 1], moved[#moved + 2] = int(now + at_most_ms), id
+    end
+  end
+  if #moved > 0 then redis.call('ZADD', P .. place, unpack(moved)) end
+  return #late == BATCH
+end
+
+-- One call's work after the clock went back; says whether more is left.
+local function pull_all_in()
+  for _, stage in ipairs(STAGES) do
+    local next_probe = unpack(read(P .. 'stage:' .. stage, 'next-probe'), 1, 1)
+    local soonest = now + LONGEST_WAIT_MS[stage]
+    if num(next_probe) > soonest then
+      redis.call('HSET', P .. 'stage:' .. stage, 'next-probe', int(soonest))
+    end
+    redis.call('DEL', P .. 'rate:' .. stage)
+  end
+  redis.call('DEL', P .. 'token-turn')
+  local more = false
+  for place, at_most_ms in pairs({ submit = submit_wait_ms, unconfirmed = grace_ms, poll = poll_wait_ms,
+    leases = lease_ms, workers = 0 }) do
+    more = pull_in(place, at_most_ms) or more
+  end
+  return more
+end
+
+local went_back = latest - now > BACK_MS
+local unfinished = went_back and pull_all_in()
+if unfinished then
+  redis.call('SET', P .. 'clock', int(latest) .. ' ' .. int(skip))
+elseif went_back or now > latest then
+  redis.call('SET', P .. 'clock', int(now) .. ' 0')
+end
+redis.call('ZADD', P .. 'workers', int(now), worker)
 local reply = { now, redis.call('EXISTS', P .. 'paused'), head('submit'), head('unconfirmed'),
   head('poll') }
-for _, stage in ipairs({ 'submit', 'poll' }) do
-  local fields = read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe', 'rate', 'growth')
+for _, stage in ipairs(STAGES) do
+  local state, reason, next_probe, learned, growth =
+    unpack(read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe', 'rate', 'growth'), 1, 5)
   -- A limit is over also when nobody calls any more.
-  if fields[1] == 'limited'
-    and learned_rate(fields[4], fields[5], num(fields[3]), now) >= RATE_FORGOTTEN then
+  if state == 'limited'
+    and learned_rate(learned, growth, num(next_probe), now) >= RATE_FORGOTTEN then
     redis.call('DEL', P .. 'stage:' .. stage)
-    fields = {}
+    state, reason, next_probe = nil, nil, nil
   end
-  reply[#reply + 1] = fields[1] or ''
-  reply[#reply + 1] = fields[2] or ''
-  reply[#reply + 1] = num(fields[3])
+  reply[#reply + 1] = state or ''
+  reply[#reply + 1] = reason or ''
+  reply[#reply + 1] = num(next_probe)
 end
+reply[#reply + 1] = (went_back and 1 or 0) + (unfinished and 1 or 0)
 for _, name in ipairs(silent) do
   if name ~= worker then reply[#reply + 1] = name end
 end

@@ -3,36 +3,34 @@
 -- Transition: submitting -> unconfirmed (no answer)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2] grace_ms: submit.unconfirmed_grace, counted from the POST's begin
--- ARGV[3] max_resends: submit.max_unconfirmed, 0 = hold
--- ARGV[4] max_age_ms: submit.max_age
--- ARGV[5..] items of 5: id, claim, event for the history, hold (1: never send it again),
+-- ARGV[2] worker: who held the jobs
+-- ARGV[3] grace_ms: submit.unconfirmed_grace, counted from the POST's begin
+-- ARGV[4] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[5] max_age_ms: submit.max_age
+-- ARGV[6..] items of 5: id, claim, event for the history, hold (1: never send it again),
 --   sent_ago_ms: how long ago the POST began
 -- Returns: a code per item: unconfirmed, stale (the claim is another's), gone (no such record)
-local now = clock(ARGV[1])
-local rules = { grace_ms = tonumber(ARGV[2]), max_resends = tonumber(ARGV[3]),
-  max_age_ms = tonumber(ARGV[4]) }
-local ITEM, FIRST = 5, 5
+local now, worker = clock(ARGV[1]), ARGV[2]
+local rules = { grace_ms = tonumber(ARGV[3]), max_resends = tonumber(ARGV[4]),
+  max_age_ms = tonumber(ARGV[5]) }
+local ITEM, FIRST = 5, 6
 
+-- checks and writes, job by job
 local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, event = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local id, claim, event, hold, sent_ago_ms = unpack(ARGV, at, at + ITEM - 1)
   local record = P .. 'job:' .. id
-  -- checks
-  local job = read(record, 'state', 'claim', 'unconfirmed', 'history', 'recoveries', unpack(DEADLINE))
-  local code = not job[1] and 'gone' or job[2] ~= claim and 'stale' or job[1]
-  -- writes
-  if code == 'submitting' then
+  local state, held_claim, holder = unpack(read(record, 'state', 'claim', 'worker'), 1, 3)
+  local code = not state and 'gone' or 'stale'
+  if held_claim == claim and holder == worker and (state == 'submitting' or state == 'unconfirmed') then
     code = 'unconfirmed'
-    to_unconfirmed(id, { unconfirmed = job[3], history = job[4], accepted_at = job[6],
-      hold = ARGV[at + 3] == '1', deadline = submit_deadline(job, 6, rules.max_age_ms) },
-      now - ARGV[at + 4], event, {}, now, rules)
-    forgive(record, job[5])
+    -- An earlier call that was cut off may have left it in both places.
     leaving[#leaving + 1] = id
-  elseif code ~= 'unconfirmed' and code ~= 'gone' then
-    code = 'stale'
+  end
+  if state == 'submitting' and code == 'unconfirmed' then
+    to_unconfirmed(id, read_unconfirmed(record), now - sent_ago_ms, hold == '1', event, {}, now, rules)
   end
   codes[#codes + 1] = code
 end
-if #leaving > 0 then redis.call('ZREM', P .. 'leases', unpack(leaving)) end
+leave('leases', leaving)
 return codes

@@ -134,7 +134,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Run<'a> {
     queue: &'a TestQueue,
     model: Model,
-    claims: Vec<(String, u64)>,
+    claims: Vec<(String, u64, &'static str)>,
     number: u64,
 }
 
@@ -228,12 +228,17 @@ impl Run<'_> {
             }
         };
         if admitted == Admission::Leased {
-            self.claims.push((name.to_owned(), 1));
+            self.claims.push((name.to_owned(), 1, hands.unwrap_or_default()));
         }
         same(admitted, expected)
     }
 
-    async fn claim(&mut self, worker: &str, limit: usize, submits: bool) -> Result<(), String> {
+    async fn claim(
+        &mut self,
+        worker: &'static str,
+        limit: usize,
+        submits: bool,
+    ) -> Result<(), String> {
         self.number += 1;
         let lease = Duration::from_millis(LEASE_MS);
         let claimant = Claimant { worker, lease, limit, number: self.number, rate: None };
@@ -248,7 +253,7 @@ impl Run<'_> {
                 let claimed = queue.claim_submits(claimant, RULES, RETENTION).await.unwrap().0;
                 claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
             } else {
-                let claimed = queue.claim_polls(claimant).await.unwrap();
+                let claimed = queue.claim_polls(claimant, RETENTION).await.unwrap();
                 claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
             }
         };
@@ -257,19 +262,19 @@ impl Run<'_> {
         if !expected.is_empty() {
             same(claim().await, expected.clone())?;
         }
-        self.claims.extend(expected);
+        self.claims.extend(expected.into_iter().map(|(id, claim)| (id, claim, worker)));
         Ok(())
     }
 
     async fn settle(&mut self, back: usize, outcome: &Outcome) -> Result<(), String> {
         let Some(index) = self.claims.len().checked_sub(1 + back) else { return Ok(()) };
-        let (name, claim) = self.claims[index].clone();
+        let (name, claim, worker) = self.claims[index].clone();
         let expected = self.model.settle(&name, claim, outcome);
         let settlement = Settlement { id: id(&name), claim: Claim(claim), to: move_of(outcome) };
         let queue = self.at_now();
         let settle = async || {
             let settlement = std::slice::from_ref(&settlement);
-            queue.settle(settlement, RULES, RETENTION).await.unwrap()[0]
+            queue.settle(worker, settlement, RULES, RETENTION).await.unwrap()[0]
         };
         same(settle().await, expected)?;
         // Only what was recorded can be asked for again: a second acceptance is one too many

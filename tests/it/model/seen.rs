@@ -9,8 +9,8 @@ use super::life::{Model, Place};
 use crate::support::TestQueue;
 
 /// Fields that the model leaves alone: they never change, or are text for people.
-const CONSTANT: [&str; 7] =
-    ["v", "body-sha1", "user-id", "customer-id", "use-case-id", "entry-id", "history"];
+const CONSTANT: [&str; 8] =
+    ["result", "v", "body-sha1", "user-id", "customer-id", "use-case-id", "entry-id", "history"];
 
 /// Finds the first thing in which Redis and the model differ.
 pub(crate) async fn compare(queue: &TestQueue, model: &Model) -> Result<(), String> {
@@ -23,6 +23,11 @@ pub(crate) async fn compare(queue: &TestQueue, model: &Model) -> Result<(), Stri
         }
         let record: BTreeMap<String, String> =
             queue.command(&["HGETALL", &format!("{prefix}job:{id}")]).await;
+        same(
+            &format!("whether job:{id} has a result"),
+            record.contains_key("result"),
+            job.state.is_end(),
+        )?;
         let shown = record.into_iter().filter(|(name, _)| !CONSTANT.contains(&&**name));
         // Of an error the code is compared; its detail is for people.
         let code = |(name, value): (String, String)| match &*name {

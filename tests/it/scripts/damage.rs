@@ -74,7 +74,7 @@ impl Scene {
     async fn settle_pair(&self, after_ms: u64, claim: u64, to: Move) -> Settled {
         let settlement = |name| Settlement { id: id(name), claim: Claim(claim), to: to.clone() };
         let pair = [settlement("bad"), settlement("good")];
-        self.at(after_ms).settle(&pair, RULES, RETENTION).await.unwrap()[1]
+        self.at(after_ms).settle("w1", &pair, RULES, RETENTION).await.unwrap()[1]
     }
 }
 

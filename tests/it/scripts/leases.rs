@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::expect;
 use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SILENT_AFTER, SubmitRules};
 
-use super::{RETENTION, RULES, Scene, check};
+use super::{RETENTION, RULES, Scene, WAITS, check};
 
 #[tokio::test]
 async fn reclaim_takes_back_what_was_held_too_long() {
@@ -76,7 +76,7 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
             dead
               a 1800000460000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | result <entry> | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
             results
               #1 client-request-id a | status failed | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 5 | polls 0
         "#]],
@@ -87,13 +87,13 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
 #[tokio::test]
 async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), QueueError> {
     let scene = Scene::new().await;
-    scene.at(0).tick("w2").await?;
+    scene.at(0).tick("w2", WAITS).await?;
     scene.polling("a").await;
-    let tick = scene.at(3999).tick("w1").await?;
+    let tick = scene.at(3999).tick("w1", WAITS).await?;
     assert_eq!(tick.silent, Vec::<String>::new());
     assert_eq!((tick.submit_in, tick.poll_in), (None, Some(Duration::ZERO)));
     scene.waiting("b").await;
-    let tick = scene.at(4000).tick("w1").await?;
+    let tick = scene.at(4000).tick("w1", WAITS).await?;
     assert_eq!((tick.silent, tick.submit_in), (vec!["w2".to_owned()], Some(Duration::ZERO)));
     Ok(())
 }
@@ -103,14 +103,14 @@ async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), Queu
 async fn a_worker_that_beats_again_keeps_what_it_holds() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
-    scene.at(0).tick("w1").await.unwrap();
+    scene.at(0).tick("w1", WAITS).await.unwrap();
     let silent_ms = u64::try_from(SILENT_AFTER.as_millis()).unwrap();
     let take_back = async |after_ms| {
         let lost = Lost::Worker { name: "w1", skip: 0 };
         scene.at(after_ms).reclaim(lost, RULES, RETENTION).await.unwrap().taken
     };
     assert_eq!(take_back(silent_ms - 1).await, 0);
-    scene.at(silent_ms).tick("w1").await.unwrap();
+    scene.at(silent_ms).tick("w1", WAITS).await.unwrap();
     assert_eq!(take_back(silent_ms + 1).await, 0);
     assert_eq!(take_back(2 * silent_ms).await, 1);
 }
@@ -120,7 +120,7 @@ async fn a_worker_with_entries_pending_is_not_forgotten() {
     let scene = Scene::new().await;
     let body = r#"{"client-request-id":"a","customer-id":"c","use-case-id":"u","user-id":"u"}"#;
     let entry = [scene.delivered(&[("job", body)]).await];
-    scene.at(0).tick("w1").await.unwrap();
+    scene.at(0).tick("w1", WAITS).await.unwrap();
     let known = async || -> (u64, Vec<redis::Value>) {
         let consumers = ["XINFO", "CONSUMERS", "reelq:{video}:jobs", "workers"];
         let workers = scene.0.command(&["ZCARD", "reelq:{video}:workers"]).await;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use expect_test::Expect;
 use reelq::job::{Claim, Entry, ErrorCode, Fault, UnknownFields};
 use reelq::queue::{
-    Admission, Claimant, End, Hands, Lost, Move, PollClaim, Queue, Retention, Settled, Settlement,
-    SubmitClaim, SubmitRules,
+    Admission, Claimant, End, Hands, LongestWaits, Lost, Move, PollClaim, Queue, Retention,
+    Settled, Settlement, SubmitClaim, SubmitRules,
 };
 
 use super::support::{TestQueue, id, job};
@@ -31,6 +31,13 @@ const RULES: SubmitRules = SubmitRules {
 };
 const RETENTION: Retention =
     Retention { completed: Duration::from_secs(100), failed: Duration::from_secs(200) };
+
+const WAITS: LongestWaits = LongestWaits {
+    lease: LEASE,
+    submit: Duration::from_secs(60),
+    unconfirmed: RULES.grace,
+    poll: Duration::from_secs(30),
+};
 
 /// A queue whose clock stands, at `NOW` plus some milliseconds.
 ///
@@ -71,7 +78,7 @@ impl Scene {
     }
 
     async fn claim_polls(&self, after_ms: u64) -> Vec<PollClaim> {
-        self.at(after_ms).claim_polls(self.claimant("w1")).await.unwrap().jobs
+        self.at(after_ms).claim_polls(self.claimant("w1"), RETENTION).await.unwrap().jobs
     }
 
     /// A job that was accepted at 100 ms, to be checked at 1100 ms.
@@ -82,7 +89,7 @@ impl Scene {
 
     async fn settle(&self, after_ms: u64, name: &str, claim: u64, to: Move) -> Settled {
         let settlement = Settlement { id: id(name), claim: Claim(claim), to };
-        self.at(after_ms).settle(&[settlement], RULES, RETENTION).await.unwrap()[0]
+        self.at(after_ms).settle("w1", &[settlement], RULES, RETENTION).await.unwrap()[0]
     }
 
     /// Settles twice: the second call answers the same and changes nothing.

@@ -7,7 +7,7 @@ use reelq::job::Claim;
 use reelq::queue::{PollClaim, Settled};
 
 use super::super::support::id;
-use super::{Scene, check, complete, expire, fail, repoll};
+use super::{RETENTION, Scene, check, complete, expire, fail, repoll};
 
 #[tokio::test]
 async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
@@ -15,7 +15,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
     scene.polling("a").await;
     assert_eq!(scene.claim_polls(1099).await, []);
     let claimant = scene.claimant("w1");
-    let claim = async || scene.at(1150).claim_polls(claimant).await.unwrap().jobs;
+    let claim = async || scene.at(1150).claim_polls(claimant, RETENTION).await.unwrap().jobs;
     let claimed = claim().await;
     scene.twice(claimed.clone(), claim).await;
     let expected = PollClaim {
@@ -77,7 +77,7 @@ async fn finish_publishes_one_result() {
         counters
           accepted 1 | completed 1 | polled 1 | submitted 1
         job:a ttl 100 s
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | history +0 accepted, +100 submitted, +1200 completed | polls 1 | posts 1 | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
+          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | history +0 accepted, +100 submitted, +1200 completed | polls 1 | posts 1 | result <entry> | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
         jobs
           group workers: 0 pending
         results
@@ -100,10 +100,10 @@ async fn finish_completes_an_expired_job_as_its_next_revision() {
         &dump,
         expect![[r#"
             job:a ttl 100 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001300 | history +0 accepted, +100 submitted, +1200 expired, +1300 completed | polls 1 | posts 1 | revision 2 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001300 | history +0 accepted, +100 submitted, +1200 expired, +1300 completed | polls 1 | posts 1 | result <entry> | revision 2 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
             results
               #1 client-request-id a | status expired | ended-at 1800000001200 | error poll-deadline: no video in 1 s | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
-              #2 client-request-id a | status completed | ended-at 1800000001300 | video-url https://cdn/v.mp4 | source poll | revision 2 | accepted-at 1800000000000 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
+              #2 client-request-id a | status completed | ended-at 1800000001300 | video-url https://cdn/v.mp4 | source poll | accepted-at 1800000000000 | revision 2 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
         "#]],
     );
 }
@@ -120,7 +120,7 @@ async fn finish_keeps_a_failed_job_for_inspection() {
             dead
               a 1800000001200
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error generation-failed: no face found | history +0 accepted, +100 submitted, +1200 failed | polls 1 | posts 1 | revision 1 | source poll | state failed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error generation-failed: no face found | history +0 accepted, +100 submitted, +1200 failed | polls 1 | posts 1 | result <entry> | revision 1 | source poll | state failed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
             results
               #1 client-request-id a | status failed | ended-at 1800000001200 | error generation-failed: no face found | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
         "#]],
@@ -139,7 +139,7 @@ async fn finish_believes_a_late_url_and_refuses_a_late_failure() {
         &scene.0.dump().await,
         expect![[r#"
             job:a ttl 100 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800000070001 | history +0 accepted, +100 submitted, +70000 lease lost, +70001 completed | polls 1 | posts 1 | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800000070001 | history +0 accepted, +100 submitted, +70000 lease lost, +70001 completed | polls 1 | posts 1 | result <entry> | revision 1 | source poll | state completed | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | video-url https://cdn/v.mp4 | whilter-request-id w-1
             results
               #1 client-request-id a | status completed | ended-at 1800000070001 | video-url https://cdn/v.mp4 | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
         "#]],

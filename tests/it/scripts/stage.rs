@@ -9,7 +9,7 @@ use reelq::queue::{
 };
 
 use super::super::support::{id, job};
-use super::{RETENTION, RULES, Scene, check};
+use super::{RETENTION, RULES, Scene, WAITS, check};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -323,7 +323,7 @@ async fn a_probe_rather_takes_a_job_that_was_never_sent() {
 async fn a_limit_is_forgotten_when_nobody_calls() {
     let scene = Scene::new().await;
     assert!(scene.report(0, News::Limited, &id("a")).await);
-    let beat = async |after_ms| scene.at(after_ms).tick("w1").await.unwrap().submit.state;
+    let beat = async |after_ms| scene.at(after_ms).tick("w1", WAITS).await.unwrap().submit.state;
     assert_eq!(beat(9900).await, StageState::Limited, "2 * 2^8.9 a second: under a thousand");
     assert_eq!(beat(10_100).await, StageState::Open);
     assert!(!scene.0.exists("stage:submit").await);
@@ -347,7 +347,7 @@ async fn a_refused_job_fails_when_others_were_accepted_since() {
             dead
               a 1800000006000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | ended-at 1800000006000 | error api-refused: 403 | history +0 accepted, +0 refused: 403, +2000 refused: 403, +4000 refused: 403, +6000 failed | polls 0 | posts 4 | refusals 3 0 | retries 3 | revision 1 | state failed | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | ended-at 1800000006000 | error api-refused: 403 | history +0 accepted, +0 refused: 403, +2000 refused: 403, +4000 refused: 403, +6000 failed | polls 0 | posts 4 | refusals 3 0 | result <entry> | retries 3 | revision 1 | state failed | use-case-id birthday | user-id ann | v 1
             job:b
               accepted-at 1800000000000 | attempts 0 | body-sha1 9948.. | claim 1 | customer-id acme | history +0 accepted, +4600 submitted | next-at 1800000005600 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000004600 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll

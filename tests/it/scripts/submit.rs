@@ -82,7 +82,7 @@ async fn claim_submit_expires_what_is_too_old() {
             dead
               a 1800086400000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 0 | customer-id acme | ended-at 1800086400000 | error submit-deadline: not submitted in time | history +0 accepted, +86400000 expired | polls 0 | posts 0 | revision 1 | state expired | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 0 | customer-id acme | ended-at 1800086400000 | error submit-deadline: not submitted in time | history +0 accepted, +86400000 expired | polls 0 | posts 0 | result <entry> | revision 1 | state expired | use-case-id birthday | user-id ann | v 1
             results
               #1 client-request-id a | status expired | ended-at 1800086400000 | error submit-deadline: not submitted in time | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 0 | polls 0
         "#]],
@@ -158,7 +158,7 @@ async fn accept_remembers_a_second_id_of_a_job_and_an_id_that_comes_too_late() {
             dead
               ended 1800000000010
             job:ended ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 0046.. | claim 1 | customer-id acme | ended-at 1800000000010 | error generation-failed: no face found | history +0 accepted, +10 failed | polls 0 | posts 1 | revision 1 | source poll | state failed | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-3
+              accepted-at 1800000000000 | attempts 0 | body-sha1 0046.. | claim 1 | customer-id acme | ended-at 1800000000010 | error generation-failed: no face found | history +0 accepted, +10 failed | polls 0 | posts 1 | result <entry> | revision 1 | source poll | state failed | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-3
             job:twice
               accepted-at 1800000000000 | also-accepted w-2 | attempts 0 | body-sha1 165a.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000001100 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll
@@ -217,7 +217,7 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
             dead
               a 1800086400000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | result <entry> | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
             results
               #1 client-request-id a | status failed | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 3 | polls 0
         "#]],

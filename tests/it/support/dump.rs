@@ -34,6 +34,7 @@ async fn lines(connection: &mut MultiplexedConnection, key: &str, kind: &str) ->
             let fields: BTreeMap<String, String> = connection.hgetall(key).await.unwrap();
             let shown = fields.iter().map(|(name, value)| match name.as_str() {
                 "body-sha1" => format!("{name} {}..", &value[..4]),
+                "result" if !value.is_empty() => format!("{name} <entry>"),
                 _ => format!("{name} {value}"),
             });
             vec![shown.collect::<Vec<_>>().join(" | ")]

@@ -1,0 +1,126 @@
+-- How a job ends. First its record gets the state, then the result stream its entry, then the
+-- record that entry's id as `result`; then what goes with the end (the list of the dead, the body,
+-- the expiry), and last the place where it was. A script that is cut off anywhere between leaves
+-- an ended job in a place; whoever meets it there, or is asked about it, ends it wholly by `heal`.
+
+local ENDS = { completed = true, failed = true, expired = true, cancelled = true }
+
+-- What an end adds to record and result.
+local ADDED = { 'error', 'video-url', 'image-url', 'source' }
+-- What a result takes over from the record.
+local CARRIED = {
+  'accepted-at', 'revision', 'entry-id', 'user-id', 'customer-id', 'use-case-id',
+  'whilter-request-id', 'posts', 'polls', 'submitted-at', 'traceparent', 'meta',
+}
+-- Where a record as `read_whole` gives it has its revision, and what comes before CARRIED.
+local REVISION, BEFORE_CARRIED = 6, 4
+
+-- A record as far as its end needs it: state, claim, worker, history, then CARRIED, which begins
+-- with accepted-at and revision.
+local function read_whole(record)
+  return read(record, 'state', 'claim', 'worker', 'history', unpack(CARRIED))
+end
+
+-- Publishes the end of a revision and notes in the record that this was done. `changes` are names
+-- and values in turn; `whole` is what `read_whole` gave.
+local function publish(id, record, status, ended_at, changes, whole)
+  local entry, last = changes, #changes
+  for i = 1, #CARRIED do
+    local value = whole[BEFORE_CARRIED + i]
+    if value then
+      entry[last + 1], entry[last + 2] = CARRIED[i], value
+      last = last + 2
+    end
+  end
+  local result = redis.call('XADD', P .. 'results', '*', 'client-request-id', id, 'status', status,
+    'ended-at', ended_at, unpack(entry, 1, last))
+  redis.call('HSET', record, 'result', result)
+end
+
+-- What the ends of one call have in common is written once for all of them, by `wind_up`.
+local ended = { counts = {}, dead = {}, bodies = {}, kept = {}, completed = {} }
+
+-- What an ended job needs no more. One that had ended before may still be on the list of the dead,
+-- with the error of that end.
+local function retire(id, record, status, ended_at, revision)
+  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak', 'resend', 'held')
+  local is_dead = status == 'failed' or status == 'expired'
+  if revision ~= '1' and not is_dead then redis.call('ZREM', P .. 'dead', id) end
+  if revision ~= '1' and status == 'completed' then redis.call('HDEL', record, 'error') end
+  local bodies, completed, kept, dead = ended.bodies, ended.completed, ended.kept, ended.dead
+  if status == 'completed' then
+    bodies[#bodies + 1], completed[#completed + 1] = P .. 'body:' .. id, record
+  else
+    kept[#kept + 1], kept[#kept + 2] = P .. 'body:' .. id, record
+  end
+  if is_dead then dead[#dead + 1], dead[#dead + 2] = ended_at, id end
+end
+
+-- The one place where a job ends. `record` is its key; `whole` is what `read_whole` gave; `changes`
+-- are what the end adds to record and result, names and values in turn; `raised` is the new revision
+-- of a job that had ended otherwise. The caller takes the job out of its place after `wind_up`.
+local function conclude(id, record, whole, status, changes, now, raised)
+  local history, accepted_at = unpack(whole, 4, 5)
+  local ended_at, history = int(now), remember(history, accepted_at, now, status)
+  if raised then
+    whole[REVISION] = raised
+    redis.call('HSET', record, 'state', status, 'ended-at', ended_at, 'history', history, 'revision',
+      raised, 'result', '', unpack(changes))
+  else
+    redis.call('HSET', record, 'state', status, 'ended-at', ended_at, 'history', history,
+      unpack(changes))
+  end
+  publish(id, record, status, ended_at, changes, whole)
+  retire(id, record, status, ended_at, whole[REVISION])
+  ended.counts[status] = (ended.counts[status] or 0) + 1
+end
+
+-- Writes what goes with the ends of this call: the expiry last, by which `heal` knows them done.
+local function wind_up(retention)
+  if #ended.dead > 0 then redis.call('ZADD', P .. 'dead', unpack(ended.dead)) end
+  if #ended.bodies > 0 then redis.call('DEL', unpack(ended.bodies)) end
+  local kept_ms, completed_ms = retention.failed_ms, retention.completed_ms
+  for _, key in ipairs(ended.kept) do redis.call('PEXPIRE', key, kept_ms) end
+  for _, record in ipairs(ended.completed) do redis.call('PEXPIRE', record, completed_ms) end
+  for status, how_many in pairs(ended.counts) do count(status, how_many) end
+end
+
+-- Publishes the result of an ended job unless that was done; says how it ended, when, and as which
+-- revision, or nothing of a job that lives.
+local function heal_result(id)
+  local record = P .. 'job:' .. id
+  local status, result, ended_at, revision =
+    unpack(read(record, 'state', 'result', 'ended-at', 'revision'), 1, 4)
+  if not ENDS[status] then return nil end
+  ended_at, revision = ended_at or '0', revision or '1'
+  if result and result ~= '' then return status, ended_at, revision end
+  -- A job that had ended otherwise may still have the error of that end.
+  if status == 'completed' then redis.call('HDEL', record, 'error') end
+  local whole, changes = read_whole(record), {}
+  for i, value in ipairs(read(record, unpack(ADDED))) do
+    if value then
+      table.insert(changes, ADDED[i])
+      table.insert(changes, value)
+    end
+  end
+  publish(id, record, status, ended_at, changes, whole)
+  return status, ended_at, revision
+end
+
+-- Does what the script that ended a job had left undone, if anything; says whether it has ended.
+-- The caller takes it out of its place after `wind_up`.
+local function heal(id)
+  local record = P .. 'job:' .. id
+  local status, ended_at, revision = heal_result(id)
+  if not status then return false end
+  if redis.call('PTTL', record) == -1 then retire(id, record, status, ended_at, revision) end
+  return true
+end
+
+-- What has no record, or has ended, is taken out of its place by the caller: this does what is
+-- left to be done for it. Nothing can use a body without its record any more.
+local function take_out(id)
+  if not heal(id) and redis.call('EXISTS', P .. 'job:' .. id) == 0 then
+    redis.call('DEL', P .. 'body:' .. id)
+  end
+end

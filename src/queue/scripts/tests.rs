@@ -1,0 +1,242 @@
+//! The scripts as texts: their headers, their shape, and what they share with the life-cycle table
+//! and the error codes. What they do is tested beside a server.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::job::ErrorCode;
+use crate::job::lifecycle::LIFE;
+
+/// The most lines of code of one script; the aim is about 60.
+const LONGEST: usize = 110;
+const CHECKS: &str = "-- checks";
+const WRITES: &str = "-- writes";
+/// Instead of the two, in a script that moves each job before it looks at the next.
+const JOB_BY_JOB: &str = "-- checks and writes, job by job";
+/// The begins of calls that write: commands, and shared functions that use them.
+const WRITING: [&str; 21] = [
+    "redis.call('DEL'",
+    "redis.call('H",
+    "redis.call('PE",
+    "redis.call('SET'",
+    "redis.call('XA",
+    "redis.call('XD",
+    "redis.call('ZA",
+    "redis.call('ZR",
+    "conclude(",
+    "count(",
+    "heal(",
+    "heal_result(",
+    "lease(",
+    "leave(",
+    "pass(",
+    "put_right(",
+    "take_out(",
+    "to_unconfirmed(",
+    "wake(",
+    "wind_up(",
+    "redis.call('XGROUP'",
+];
+
+/// The comment lines at a script's begin.
+fn header(script: &Script) -> Vec<&str> {
+    let lines = script.file.lines().skip(1);
+    lines.map_while(|line| line.strip_prefix("-- ").or_else(|| line.strip_prefix("--"))).collect()
+}
+
+/// What follows the header: the names, then the rest from the first marker on.
+fn body(script: &Script) -> (Vec<&str>, Vec<&str>) {
+    let lines = script.file.lines().skip(1 + header(script).len());
+    let (mut names, mut rest) = (Vec::new(), Vec::new());
+    for line in lines {
+        let at_marker = [CHECKS, WRITES, JOB_BY_JOB].contains(&line);
+        if rest.is_empty() && !at_marker { names.push(line) } else { rest.push(line) }
+    }
+    (names, rest)
+}
+
+fn is_code(line: &str) -> bool {
+    !line.trim().is_empty() && !line.trim_start().starts_with("--")
+}
+
+/// The numbers between `[` and `]` behind a word, such as the 3 of `ARGV[3]`.
+fn slots<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    line.split(word).skip(1).filter_map(|rest| rest.split(']').next()?.parse().ok())
+}
+
+/// The value of a constant in lines such as `local ITEM, FIRST = 6, 5`.
+fn constant(names: &[&str], wanted: &str) -> Option<usize> {
+    names.iter().find_map(|line| {
+        let (left, right) = line.strip_prefix("local ")?.split_once(" = ")?;
+        let at = left.split(", ").position(|name| name == wanted)?;
+        right.split(", ").nth(at)?.parse().ok()
+    })
+}
+
+fn transitions(script: &Script) -> BTreeSet<String> {
+    header(script)
+        .iter()
+        .filter_map(|line| line.strip_prefix("Transition: "))
+        .flat_map(|rows| rows.split(", "))
+        .filter(|row| *row != "none")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every Lua file of the project, by its path under `lua/`.
+fn files() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/queue/lua");
+    let mut found = Vec::new();
+    for under in ["", "lib/"] {
+        for entry in std::fs::read_dir(format!("{folder}/{under}")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                found.push((format!("{under}{name}"), std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_row_of_the_life_cycle_is_named_by_its_script_and_no_other() {
+    for script in &*SCRIPTS {
+        let rows: BTreeSet<String> =
+            LIFE.iter().filter(|row| row.script == script.name).map(ToString::to_string).collect();
+        assert_eq!(transitions(script), rows, "{}.lua", script.name);
+    }
+    for row in LIFE {
+        assert!(SCRIPTS.iter().any(|script| script.name == row.script), "{row}");
+    }
+}
+
+#[test]
+fn every_file_is_used() {
+    for (path, text) in files() {
+        let used = SCRIPTS.iter().any(|script| match path.strip_prefix("lib/") {
+            Some(_) => script.source.contains(&text),
+            None => format!("{}.lua", script.name) == path,
+        });
+        assert!(used, "{path}");
+    }
+}
+
+#[test]
+fn a_header_says_what_a_caller_must_know() {
+    for script in &*SCRIPTS {
+        assert!(script.file.starts_with("#!lua"), "{}: engine line", script.name);
+        let header = header(script);
+        for part in ["Transition: ", "KEYS[1] P", "ARGV[1] now", "Returns: "] {
+            let found = header.iter().any(|line| line.starts_with(part));
+            assert!(found, "{}.lua: no {part:?} in its header", script.name);
+        }
+    }
+}
+
+/// Each slot is bound to a name at the top; items are read by the constants FIRST and ITEM.
+#[test]
+fn slots_are_named_where_they_are_documented() {
+    for script in &*SCRIPTS {
+        let name = script.name;
+        let documented: Vec<&str> =
+            header(script).into_iter().filter(|line| line.starts_with("ARGV[")).collect();
+        let single: BTreeSet<usize> = documented.iter().flat_map(|it| slots(it, "ARGV[")).collect();
+        let items = documented.iter().find_map(|line| {
+            let (first, rest) = line.strip_prefix("ARGV[")?.split_once("..] items of ")?;
+            let size = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            Some((first.parse::<usize>().unwrap(), size.parse::<usize>().unwrap()))
+        });
+        let (names, rest) = body(script);
+        let named: BTreeSet<usize> = names.iter().flat_map(|it| slots(it, "ARGV[")).collect();
+        let unused = single.iter().filter(|slot| !named.contains(*slot));
+        let unused: Vec<_> = unused
+            .filter(|slot| !(**slot == 1 && header(script).contains(&"ARGV[1] now: not used")))
+            .collect();
+        assert!(unused.is_empty(), "{name}.lua: {unused:?} of its header have no name");
+        assert!(named.is_subset(&single), "{name}.lua: {named:?} are not in its header");
+        let read_by = constant(&names, "FIRST").zip(constant(&names, "ITEM"));
+        assert_eq!(read_by, items, "{name}.lua: FIRST and ITEM");
+        for line in rest.into_iter().filter(|line| is_code(line)) {
+            assert_eq!(slots(line, "ARGV[").next(), None, "{name}.lua: {line}");
+        }
+    }
+}
+
+/// A number in brackets tells nobody what it means; `unpack` gives names instead.
+#[test]
+fn values_have_names() {
+    for (path, text) in files() {
+        let (mut bracket, mut word) = (false, String::new());
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| is_code(line)) {
+            for piece in line.split('[').skip(1) {
+                let index = piece.split(']').next().unwrap();
+                bracket |= !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+                word = format!("{path}:{}: {line}", number + 1);
+                let is_slot = line.contains(&format!("ARGV[{index}]"))
+                    || line.contains(&format!("KEYS[{index}]"));
+                assert!(!bracket || is_slot, "{word}");
+                bracket = false;
+            }
+            assert!(!line.contains("ARGV[at + ") || line.contains("ARGV[at + i]"), "{word}");
+        }
+    }
+}
+
+/// What is refused after a write leaves a job half moved.
+#[test]
+fn checks_come_before_writes_and_the_old_place_is_left_last() {
+    for script in &*SCRIPTS {
+        let name = script.name;
+        let (names, rest) = body(script);
+        let marker = *rest.first().unwrap_or_else(|| panic!("{name}.lua has no {CHECKS:?}"));
+        let writes = rest.iter().position(|line| *line == WRITES);
+        let read_only = match marker {
+            JOB_BY_JOB => 0,
+            WRITES => panic!("{name}.lua has no {CHECKS:?}"),
+            _ => writes.unwrap_or(rest.len()),
+        };
+        let writing = |line: &&&str| is_code(line) && WRITING.iter().any(|it| line.contains(it));
+        let early = names.iter().chain(&rest[..read_only]).find(writing);
+        assert_eq!(early, None, "{name}.lua writes above {WRITES:?}");
+        let left = rest.iter().rposition(|line| line.contains("leave("));
+        let late = rest[left.map_or(rest.len(), |at| at + 1)..]
+            .iter()
+            .find(|line| writing(line) && !line.contains("wake(") && !line.contains("leave("));
+        assert_eq!(late, None, "{name}.lua writes after it has left the old place");
+    }
+}
+
+#[test]
+fn a_script_can_be_read_at_once() {
+    for (path, text) in files() {
+        let lines = text.lines().filter(|line| is_code(line)).count();
+        assert!(lines <= LONGEST, "{path} has {lines} lines of code");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 105, "{path}: {line}");
+        }
+    }
+}
+
+/// An error field begins with a code; those that are written in Lua are the same.
+#[test]
+fn error_codes_are_those_of_the_contract() {
+    let mut codes: BTreeSet<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    // The reason why an entry is kept aside, which is no error of a job.
+    codes.insert("conflict");
+    let mut seen = 0;
+    for (path, text) in files() {
+        for line in text.lines().filter(|line| is_code(line)) {
+            for text in line.split('\'').skip(1).step_by(2) {
+                let text = text.trim_start_matches('^').replace("%-", "-");
+                let Some((code, _)) = text.split_once(": ") else { continue };
+                if !code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+                    continue;
+                }
+                seen += 1;
+                assert!(codes.contains(code), "{path}: {code:?} in {line}");
+            }
+        }
+    }
+    assert!(seen >= 5, "only {seen} error codes were found");
+}
