@@ -6,6 +6,7 @@
 //! - `model`: random sequences of events, beside a model of the life cycle.
 //! - `lives`: whole lives through a worker and the sandbox.
 //! - `crashes`: worker processes that are killed.
+//! - `cut_off`: scripts that are refused one of their commands.
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
@@ -23,6 +24,7 @@ mod bare_caller;
 mod commands;
 mod containers;
 mod crashes;
+mod cut_off;
 mod keeping;
 mod lives;
 mod lost_replies;

@@ -37,12 +37,14 @@ local leaving = {}
 -- A URL for a job that had ended otherwise.
 local function too_late(id, record, state, whole, changes)
   if state == 'expired' then
+    heal_result(id)
     local revision = whole[REVISION]
     redis.call('ZADD', P .. 'poll', int(now), id)
     redis.call('PERSIST', record)
     conclude(id, record, whole, 'completed', changes, now, int(num(revision) + 1))
     return 'ended'
   end
+  heal(id)
   for i = 1, #changes, 2 do
     if changes[i] ~= 'source' then redis.call('HSETNX', record, changes[i], changes[i + 1]) end
   end
@@ -59,14 +61,15 @@ for at = FIRST, #ARGV, ITEM do
   if not state then
     code = 'gone'
   elseif ENDS[state] then
-    heal(id)
     leaving[#leaving + 1] = id
     if state == status and (held_claim == claim or status == 'completed') then
       code = 'ended'
+      heal(id)
     elseif status == 'completed' then
       code = too_late(id, record, state, whole, added(at + BEFORE_ADDED))
     else
       code = 'late'
+      heal(id)
     end
   elseif (LEADS_TO[state] or {})[status]
     and (status == 'completed' or held_claim == claim and holder == worker and in_hand(id)) then

@@ -100,7 +100,7 @@ impl Proxy {
     }
 }
 
-fn address(redis_url: &str) -> String {
+pub(crate) fn address(redis_url: &str) -> String {
     redis_url.trim_start_matches("redis://").to_owned()
 }
 
@@ -172,7 +172,7 @@ async fn replies(
 }
 
 /// The length of the first whole value in Redis's protocol (RESP2); `None`: there is none yet.
-fn frame(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn frame(bytes: &[u8]) -> Option<usize> {
     let line_end = bytes.windows(2).position(|window| window == b"\r\n")? + 2;
     let number = || std::str::from_utf8(&bytes[1..line_end - 2]).unwrap().parse::<i64>().unwrap();
     let whole = match bytes[0] {

@@ -1,0 +1,363 @@
+//! The cases: in which state the jobs are, and which call is cut off there.
+
+use std::time::Duration;
+
+use reelq::job::EntryFields;
+use reelq::queue::{Finding, Lost, Move, News, Queue, QueueError};
+
+use super::world::{
+    DAY_MS, LEASE, RETENTION, WAITS, World, accept, complete, expire, fail, repoll, requeue,
+    unconfirm,
+};
+use crate::support::{id, request};
+
+/// The state that the jobs are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    /// There are none.
+    Nothing,
+    /// Their entries were read by `w1` and not admitted.
+    Entry,
+    Waiting,
+    /// Waiting for an hour.
+    Scheduled,
+    /// Waiting while the stage is halted, to be probed.
+    Halted,
+    Submitting,
+    /// Submitting for the second time, after a POST that was not answered.
+    SentAgain,
+    /// Submitting for the third time, refused twice while others were accepted.
+    Refused,
+    /// Submitting for the fifth time, after four crashes.
+    Crashing,
+    Unconfirmed,
+    Held,
+    /// Held, and to be sent once more by an operator's word.
+    Resend,
+    Polling,
+    /// In the hands of `w1`.
+    Checking,
+    /// Likewise, with a run of bad answers.
+    Streak,
+    Completed,
+    Failed,
+    /// The API never had it.
+    Rejected,
+    Expired,
+    Cancelled,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Nothing,
+        Self::Entry,
+        Self::Waiting,
+        Self::Scheduled,
+        Self::Halted,
+        Self::Submitting,
+        Self::SentAgain,
+        Self::Refused,
+        Self::Crashing,
+        Self::Unconfirmed,
+        Self::Held,
+        Self::Resend,
+        Self::Polling,
+        Self::Checking,
+        Self::Streak,
+        Self::Completed,
+        Self::Failed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// Brings jobs into this state.
+    pub(crate) async fn prepare(self, world: &mut World, ids: &[String]) {
+        match self {
+            Self::Nothing => {}
+            Self::Entry => world.deliver(ids).await,
+            Self::Scheduled => world.enqueue(ids, Some(world.now + 3_600_000)).await,
+            Self::Waiting => world.enqueue(ids, None).await,
+            Self::Halted => {
+                world.enqueue(ids, None).await;
+                let queue = world.at_now();
+                world.report(&queue, "submit", News::Halted, &id(&ids[0])).await.unwrap();
+            }
+            Self::Submitting => {
+                world.enqueue(ids, None).await;
+                Self::submit(world).await;
+            }
+            Self::SentAgain => {
+                Box::pin(Self::Unconfirmed.prepare(world, ids)).await;
+                world.now += 31_000;
+                Self::submit(world).await;
+            }
+            Self::Refused => {
+                world.enqueue(ids, None).await;
+                for _twice in 0..2 {
+                    Self::submit(world).await;
+                    world.settle_now(ids, &requeue(true)).await;
+                    let other = [format!("other-{}", world.now)];
+                    world.enqueue(&other, None).await;
+                    Self::submit(world).await;
+                    world.settle_now(&other, &accept("w-other")).await;
+                    world.now += 3000;
+                }
+                Self::submit(world).await;
+            }
+            Self::Crashing => {
+                Box::pin(Self::Submitting.prepare(world, ids)).await;
+                for id in ids {
+                    let key = format!("reelq:{{video}}:job:{id}");
+                    let _: u64 = world.queue.command(&["HSET", &key, "recoveries", "4"]).await;
+                }
+            }
+            Self::Unconfirmed => Self::Submitting.then(world, ids, &unconfirm(false)).await,
+            Self::Held => Self::Submitting.then(world, ids, &unconfirm(true)).await,
+            Self::Resend => {
+                Box::pin(Self::Held.prepare(world, ids)).await;
+                let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
+                world.at_now().retry(&ids, false, false).await.unwrap();
+            }
+            Self::Polling => Self::Submitting.then(world, ids, &accept("w-1")).await,
+            Self::Checking => {
+                Box::pin(Self::Polling.prepare(world, ids)).await;
+                Self::check(world).await;
+            }
+            Self::Streak => {
+                Self::Checking.then(world, ids, &repoll("not-found 1 1000")).await;
+                Self::check(world).await;
+            }
+            Self::Completed => Self::Checking.then(world, ids, &complete()).await,
+            Self::Failed => Self::Checking.then(world, ids, &fail()).await,
+            Self::Rejected => Self::Submitting.then(world, ids, &fail()).await,
+            Self::Expired => Self::Checking.then(world, ids, &expire()).await,
+            Self::Cancelled => {
+                Box::pin(Self::Waiting.prepare(world, ids)).await;
+                let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
+                world.at_now().cancel(&ids, RETENTION).await.unwrap();
+            }
+        }
+        world.now += 10;
+    }
+
+    async fn then(self, world: &mut World, ids: &[String], to: &Move) {
+        Box::pin(self.prepare(world, ids)).await;
+        world.settle_now(ids, to).await;
+    }
+
+    async fn submit(world: &mut World) {
+        world.next_number();
+        let queue = world.at_now();
+        world.claim_submits(&queue, None).await.unwrap();
+    }
+
+    async fn check(world: &mut World) {
+        world.now += 2000;
+        world.next_number();
+        let queue = world.at_now();
+        world.claim_polls(&queue, None).await.unwrap();
+    }
+}
+
+/// The call that is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    Enqueue,
+    AdmitIntoHands,
+    AdmitToWait,
+    ClaimSubmits,
+    ClaimSubmitsRated,
+    /// When their time is over.
+    ClaimSubmitsLate,
+    ClaimPolls,
+    ClaimPollsRated,
+    Accept,
+    Requeue,
+    RequeueRefused,
+    Unconfirm,
+    Hold,
+    Repoll,
+    RepollStreak,
+    Complete,
+    Fail,
+    Expire,
+    ReclaimOverdue,
+    ReclaimDead,
+    Cancel,
+    Retry,
+    Resubmit,
+    ResolveAccepted,
+    ResolveReady,
+    ResolveGivenUp,
+    Halt,
+    Break,
+    Limit,
+    Open,
+    Tick,
+    /// After the server's clock went back by an hour.
+    TickBack,
+    Forget,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 33] = [
+        Self::Enqueue,
+        Self::AdmitIntoHands,
+        Self::AdmitToWait,
+        Self::ClaimSubmits,
+        Self::ClaimSubmitsRated,
+        Self::ClaimSubmitsLate,
+        Self::ClaimPolls,
+        Self::ClaimPollsRated,
+        Self::Accept,
+        Self::Requeue,
+        Self::RequeueRefused,
+        Self::Unconfirm,
+        Self::Hold,
+        Self::Repoll,
+        Self::RepollStreak,
+        Self::Complete,
+        Self::Fail,
+        Self::Expire,
+        Self::ReclaimOverdue,
+        Self::ReclaimDead,
+        Self::Cancel,
+        Self::Retry,
+        Self::Resubmit,
+        Self::ResolveAccepted,
+        Self::ResolveReady,
+        Self::ResolveGivenUp,
+        Self::Halt,
+        Self::Break,
+        Self::Limit,
+        Self::Open,
+        Self::Tick,
+        Self::TickBack,
+        Self::Forget,
+    ];
+
+    /// Whether the call can be made in that state at all.
+    pub(crate) fn is_possible(self, state: State) -> bool {
+        match self {
+            Self::Enqueue => state != State::Entry,
+            Self::AdmitIntoHands | Self::AdmitToWait => state == State::Entry,
+            Self::ClaimSubmits
+            | Self::ClaimSubmitsRated
+            | Self::ClaimSubmitsLate
+            | Self::ClaimPolls
+            | Self::ClaimPollsRated
+            | Self::Accept
+            | Self::Requeue
+            | Self::RequeueRefused
+            | Self::Unconfirm
+            | Self::Hold
+            | Self::Repoll
+            | Self::RepollStreak
+            | Self::Complete
+            | Self::Fail
+            | Self::Expire
+            | Self::ReclaimOverdue
+            | Self::ReclaimDead
+            | Self::Cancel
+            | Self::Retry
+            | Self::Resubmit
+            | Self::ResolveAccepted
+            | Self::ResolveReady
+            | Self::ResolveGivenUp => !matches!(state, State::Nothing | State::Entry),
+            Self::Halt | Self::Break | Self::Limit | Self::Open => {
+                matches!(state, State::Waiting | State::Halted | State::Polling)
+            }
+            Self::Tick | Self::TickBack => true,
+            Self::Forget => matches!(state, State::Entry | State::Waiting),
+        }
+    }
+
+    /// Whether a repetition must answer as the uncut call did. A claim gives what it took before it
+    /// was cut off; who enqueues without an entry learns that it is a duplicate.
+    pub(crate) fn answers_again(self) -> bool {
+        !matches!(self, Self::Enqueue)
+    }
+
+    /// Whether it may lead to a POST of what the API has.
+    pub(crate) fn buys_again(self) -> bool {
+        matches!(self, Self::Resubmit | Self::Retry)
+    }
+
+    /// How much later than the jobs came into their state.
+    pub(crate) fn later_ms(self) -> u64 {
+        match self {
+            Self::ClaimSubmits
+            | Self::ClaimSubmitsRated
+            | Self::ClaimPolls
+            | Self::ClaimPollsRated => 31_000,
+            Self::ClaimSubmitsLate => 2 * DAY_MS,
+            Self::ReclaimOverdue | Self::ReclaimDead => {
+                u64::try_from(LEASE.as_millis()).unwrap() + 1
+            }
+            _ => 10,
+        }
+    }
+
+    /// Makes the call.
+    pub(crate) async fn make(
+        self,
+        world: &mut World,
+        queue: &Queue,
+        ids: &[String],
+    ) -> Result<String, QueueError> {
+        let job_ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
+        let said = |answers| format!("{answers:?}");
+        match self {
+            Self::Enqueue => {
+                let jobs: Vec<_> =
+                    ids.iter().map(|it| (request(it), EntryFields::default())).collect();
+                queue.enqueue_many(&jobs).await.map(|it| format!("{it:?}"))
+            }
+            Self::AdmitIntoHands => world.admit(queue, 100).await,
+            Self::AdmitToWait => world.admit(queue, 0).await,
+            Self::ClaimSubmits | Self::ClaimSubmitsLate => world.claim_submits(queue, None).await,
+            Self::ClaimSubmitsRated => world.claim_submits(queue, Some(1000.0)).await,
+            Self::ClaimPolls => world.claim_polls(queue, None).await,
+            Self::ClaimPollsRated => world.claim_polls(queue, Some(1000.0)).await,
+            Self::Accept => world.settle(queue, ids, &accept("w-1")).await,
+            Self::Requeue => world.settle(queue, ids, &requeue(false)).await,
+            Self::RequeueRefused => world.settle(queue, ids, &requeue(true)).await,
+            Self::Unconfirm => world.settle(queue, ids, &unconfirm(false)).await,
+            Self::Hold => world.settle(queue, ids, &unconfirm(true)).await,
+            Self::Repoll => world.settle(queue, ids, &repoll("")).await,
+            Self::RepollStreak => world.settle(queue, ids, &repoll("not-found 2 1000")).await,
+            Self::Complete => world.settle(queue, ids, &complete()).await,
+            Self::Fail => world.settle(queue, ids, &fail()).await,
+            Self::Expire => world.settle(queue, ids, &expire()).await,
+            Self::ReclaimOverdue => world.reclaim(queue, Lost::Overdue).await,
+            Self::ReclaimDead => world.reclaim(queue, Lost::Worker { name: "w1", skip: 0 }).await,
+            Self::Cancel => queue.cancel(&job_ids, RETENTION).await.map(said),
+            Self::Retry => queue.retry(&job_ids, false, false).await.map(said),
+            Self::Resubmit => queue.retry(&job_ids, true, false).await.map(said),
+            Self::ResolveAccepted | Self::ResolveReady | Self::ResolveGivenUp => {
+                let finding = match self {
+                    Self::ResolveAccepted => Finding::Accepted("w-found".to_owned()),
+                    Self::ResolveReady => Finding::Ready("https://cdn/found.mp4".to_owned()),
+                    _ => Finding::GivenUp("support knows nothing of it".to_owned()),
+                };
+                let mut answers = Vec::new();
+                for job_id in &job_ids {
+                    answers.push(queue.resolve(job_id, &finding, RETENTION).await?);
+                }
+                Ok(said(answers))
+            }
+            Self::Halt => world.report(queue, "submit", News::Halted, &job_ids[0]).await,
+            Self::Break => world.report(queue, "poll", News::Broken, &job_ids[0]).await,
+            Self::Limit => world.report(queue, "submit", News::Limited, &job_ids[0]).await,
+            Self::Open => world.report(queue, "submit", News::Alive, &job_ids[0]).await,
+            Self::Tick => queue.tick("w1", WAITS).await.map(|_| String::new()),
+            Self::TickBack => {
+                let earlier = Duration::from_secs(3600).as_millis();
+                let earlier = world.now - u64::try_from(earlier).unwrap();
+                queue.at(earlier).tick("w1", WAITS).await.map(|_| String::new())
+            }
+            Self::Forget => queue.forget_worker("w1").await.map(|()| String::new()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Scripts that are cut off: Redis undoes nothing of what a script wrote before one of its commands
+//! was refused (a missing right, a wrong type, no memory).
+//!
+//! Each call is cut off at each of its commands in each state that leads there, alone and in a
+//! batch of three, and each of its commands is refused wherever it comes. Then the fault is gone:
+//! either the call is repeated, or its caller is dead; the other workers do what they do all the
+//! time, until the last deadline has passed. Whatever happened, each job has then ended, with a result
+//! of each revision, in no place, and nothing was bought again that was known to be bought.
+//!
+//! - `cases`: states and calls.
+//! - `world`: the workers.
+//! - `scissors`: what cuts.
+//! - `judge`: what is wrong.
+
+mod cases;
+mod judge;
+mod scissors;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reelq::job::JobId;
+
+use self::cases::{Call, State};
+use self::judge::{has_ended, record, verdict};
+use self::scissors::Cut;
+use self::world::World;
+
+/// What becomes of the caller whose call was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    Repeats,
+    Dies,
+}
+
+/// One run that came to its end.
+struct Ran {
+    /// What the call, or its repetition, answered.
+    answer: Option<String>,
+    /// The commands that were called until it was cut off.
+    called: Vec<String>,
+    posts: BTreeMap<String, u64>,
+    /// Whether the call failed.
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    state: State,
+    call: Call,
+    jobs: usize,
+    caller: Caller,
+}
+
+impl Case {
+    fn ids(self) -> Vec<String> {
+        (0..self.jobs).map(|number| format!("job-{number}")).collect()
+    }
+
+    /// Plays the case once; what is wrong in the end is an error.
+    async fn play(self, world: &mut World, cut: &Cut) -> Result<Ran, String> {
+        let ids = self.ids();
+        world.reset().await;
+        self.state.prepare(world, &ids).await;
+        world.now += self.call.later_ms();
+        world.next_number();
+        world.scissors.cut(&world.queue, cut).await;
+        let behind = world.cut.at(world.now);
+        let first = self.call.make(world, &behind, &ids).await;
+        let called = world.scissors.close(&world.queue).await;
+        let failed = first.is_err();
+        // What must not be bought again: what was accepted, or has ended.
+        let mut bought = BTreeSet::new();
+        for id in &ids {
+            let record = record(&world.queue, id).await;
+            let followed = record.get("state").is_some_and(|it| it == "polling");
+            if (followed || has_ended(&record)) && !self.call.buys_again() {
+                bought.insert(id.clone());
+            }
+        }
+        let mut answer = first.ok();
+        if self.caller == Caller::Repeats {
+            if answer.is_none() {
+                let queue = world.at_now();
+                let again = self.call.make(world, &queue, &ids).await;
+                answer = Some(again.map_err(|error| format!("the repetition failed: {error}"))?);
+            }
+            world.go_on().await;
+        }
+        world
+            .live_on(|id: &JobId| {
+                if bought.contains(id.as_str()) {
+                    Err(format!("{id} is bought again"))
+                } else {
+                    Ok(())
+                }
+            })
+            .await?;
+        let must_exist =
+            self.state != State::Nothing || answer.is_some() && self.call == Call::Enqueue;
+        let mut wrong = verdict(&world.queue, &ids, must_exist).await;
+        for (id, sent) in &world.posts {
+            let record = record(&world.queue, id).await;
+            let billed = record.get("posts").and_then(|it| it.parse().ok()).unwrap_or(0);
+            if *sent > billed {
+                wrong.push(format!("{id}: {sent} POSTs were sent, and {billed} counted"));
+            }
+        }
+        if wrong.is_empty() {
+            let posts = world.posts.clone();
+            return Ok(Ran { answer, called, posts, failed });
+        }
+        Err(wrong.join("; "))
+    }
+
+    /// Plays the case with every cut; what went wrong, by cut, and how many there were.
+    async fn all_cuts(self, world: &mut World) -> (usize, Vec<String>) {
+        let mut wrong = Vec::new();
+        let told = |cut: &Cut, why: String| format!("{self:?} {cut:?}: {why}");
+        let whole = match self.play(world, &Cut::Nowhere).await {
+            Ok(whole) => whole,
+            Err(why) => return (1, vec![told(&Cut::Nowhere, why)]),
+        };
+        let names: BTreeSet<_> = whole.called.iter().cloned().collect();
+        let cuts = (1..=whole.called.len()).map(Cut::At).chain(names.into_iter().map(Cut::Command));
+        let mut count = 0;
+        for cut in cuts {
+            count += 1;
+            match self.play(world, &cut).await {
+                Ok(ran) => wrong.extend(self.compare(&whole, &ran).map(|why| told(&cut, why))),
+                Err(why) => wrong.push(told(&cut, why)),
+            }
+        }
+        (count, wrong)
+    }
+
+    /// What differs from the run that was not cut off, and must not.
+    fn compare(self, whole: &Ran, ran: &Ran) -> Option<String> {
+        if self.caller == Caller::Dies {
+            return None;
+        }
+        for (id, sent) in &ran.posts {
+            let expected = whole.posts.get(id).copied().unwrap_or(0);
+            if *sent > expected {
+                return Some(format!("{id}: {sent} POSTs instead of {expected}"));
+            }
+        }
+        let differs = ran.failed && self.call.answers_again() && ran.answer != whole.answer;
+        differs.then(|| format!("answered {:?} instead of {:?}", ran.answer, whole.answer))
+    }
+}
+
+/// All cases of some states, on a server of their own.
+async fn all_cases(states: &[State]) {
+    let mut world = World::new().await;
+    let (mut cases, mut cuts, mut wrong) = (0, 0, Vec::new());
+    for state in states.iter().copied() {
+        for call in Call::ALL.into_iter().filter(|call| call.is_possible(state)) {
+            for jobs in [1, 3] {
+                for caller in [Caller::Repeats, Caller::Dies] {
+                    let (count, more) =
+                        Case { state, call, jobs, caller }.all_cuts(&mut world).await;
+                    cases += 1;
+                    cuts += count;
+                    wrong.extend(more);
+                }
+            }
+        }
+    }
+    println!("{cases} cases, cut off in {cuts} ways");
+    let shown = wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{} of {cuts} went wrong:\n{shown}", wrong.len());
+    assert!(cuts > 500, "only {cuts}");
+}
+
+#[tokio::test]
+async fn no_cut_loses_or_buys_twice_what_was_never_accepted() {
+    all_cases(&State::ALL[..10]).await;
+}
+
+#[tokio::test]
+async fn no_cut_loses_or_buys_twice_what_was_accepted_or_has_ended() {
+    all_cases(&State::ALL[10..]).await;
+}

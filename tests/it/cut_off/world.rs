@@ -1,0 +1,326 @@
+//! A queue with two workers: `w1`, whose call is cut off, and `w2`, which does what workers do all
+//! the time and finds whatever was left. Every POST that they would send is counted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::streams::{StreamAutoClaimReply, StreamId};
+use reelq::job::{Claim, Entry, EntryFields, ErrorCode, Fault, JobId, Millis, UnknownFields};
+use reelq::queue::{
+    Admission, Claimant, ConnectOptions, End, Hands, LongestWaits, Lost, Move, News, Queue,
+    QueueError, Report, Retention, Settlement, SubmitRules,
+};
+
+use super::judge::{is_busy, record};
+use super::scissors::Scissors;
+use crate::support::{TestQueue, id, request};
+
+pub(crate) const START: u64 = 1_800_000_000_000;
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY_MS: u64 = 86_400_000;
+pub(crate) const RULES: SubmitRules = SubmitRules {
+    max_age: Duration::from_millis(DAY_MS),
+    grace: Duration::from_secs(30),
+    max_resends: 2,
+};
+pub(crate) const RETENTION: Retention = Retention { completed: HOUR, failed: HOUR };
+pub(crate) const WAITS: LongestWaits =
+    LongestWaits { lease: LEASE, submit: LEASE, unconfirmed: RULES.grace, poll: LEASE };
+const PREFIX: &str = "reelq:{video}:";
+
+/// What a worker holds: a POST or a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Post,
+    Check,
+}
+
+pub(crate) struct World {
+    pub(crate) queue: TestQueue,
+    pub(crate) scissors: Scissors,
+    /// The queue behind the scissors.
+    pub(crate) cut: Queue,
+    pub(crate) now: u64,
+    pub(crate) number: u64,
+    /// POSTs sent so far, by job.
+    pub(crate) posts: BTreeMap<String, u64>,
+    /// What `w1` holds, with the claim.
+    pub(crate) held: Vec<(String, Claim, Hold)>,
+    /// Entries that `w1` has read.
+    pub(crate) entries: Vec<(String, Entry)>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let queue = TestQueue::start().await;
+        let scissors = Scissors::start(&queue.url).await;
+        let name = reelq::job::QueueName::new("video").unwrap();
+        let cut = Queue::connect(ConnectOptions::new(scissors.url()), &name).await.unwrap();
+        Self {
+            queue,
+            scissors,
+            cut,
+            now: START,
+            number: 0,
+            posts: BTreeMap::new(),
+            held: Vec::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    /// An empty queue.
+    pub(crate) async fn reset(&mut self) {
+        let _: () = self.queue.command(&["FLUSHALL"]).await;
+        self.queue.queue.create_group().await.unwrap();
+        self.now = START;
+        self.posts.clear();
+        self.held.clear();
+        self.entries.clear();
+    }
+
+    /// The queue at the present time, without scissors.
+    pub(crate) fn at_now(&self) -> Queue {
+        self.queue.queue.at(self.now)
+    }
+
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    pub(crate) fn claimant(&self, worker: &'static str) -> Claimant<'static> {
+        Claimant { worker, lease: LEASE, limit: 100, number: self.number, rate: None }
+    }
+
+    pub(crate) async fn enqueue(&self, ids: &[String], not_before: Option<u64>) {
+        let fields = EntryFields { not_before: not_before.map(Millis), ..EntryFields::default() };
+        let jobs: Vec<_> = ids.iter().map(|it| (request(it), fields.clone())).collect();
+        self.at_now().enqueue_many(&jobs).await.unwrap();
+    }
+
+    /// Puts entries on the inbox, which `w1` reads.
+    pub(crate) async fn deliver(&mut self, ids: &[String]) {
+        for id in ids {
+            let body = request(id).into_body();
+            let jobs = format!("{PREFIX}jobs");
+            let add: [&[u8]; 5] = [b"XADD", jobs.as_bytes(), b"*", b"job", &body];
+            let entry_id: String = self.queue.raw_command(add).await;
+            let entry = Entry::read(vec![(b"job".to_vec(), body)], UnknownFields::Reject);
+            self.entries.push((entry_id, entry));
+        }
+        let jobs = format!("{PREFIX}jobs");
+        let read = ["XREADGROUP", "GROUP", "workers", "w1", "STREAMS", &jobs, ">"];
+        let _: redis::Value = self.queue.command(&read).await;
+    }
+
+    /// Notes a POST, which begins as soon as a worker has the job.
+    fn begin(&mut self, id: &JobId) {
+        *self.posts.entry(id.to_string()).or_default() += 1;
+    }
+
+    /// Lets `w1` claim what is due to be submitted.
+    pub(crate) async fn claim_submits(
+        &mut self,
+        queue: &Queue,
+        rate: Option<f64>,
+    ) -> Result<String, QueueError> {
+        let claimant = Claimant { rate, ..self.claimant("w1") };
+        let claimed = queue.claim_submits(claimant, RULES, RETENTION).await?.0;
+        for job in claimed.jobs {
+            self.begin(&job.id);
+            self.held.push((job.id.to_string(), job.claim, Hold::Post));
+        }
+        Ok(String::new())
+    }
+
+    /// Lets `w1` claim what is due to be checked.
+    pub(crate) async fn claim_polls(
+        &mut self,
+        queue: &Queue,
+        rate: Option<f64>,
+    ) -> Result<String, QueueError> {
+        let claimant = Claimant { rate, ..self.claimant("w1") };
+        for job in queue.claim_polls(claimant, RETENTION).await?.jobs {
+            self.held.push((job.id.to_string(), job.claim, Hold::Check));
+        }
+        Ok(String::new())
+    }
+
+    /// Lets `w1` admit what it has read.
+    pub(crate) async fn admit(&mut self, queue: &Queue, free: usize) -> Result<String, QueueError> {
+        let hands = Hands { worker: "w1", lease: LEASE, free, number: self.number };
+        let admitted = queue.admit(hands, &self.entries).await?.admissions;
+        for (index, admission) in admitted.iter().enumerate() {
+            if *admission == Admission::Leased {
+                let job = self.entries[index].1.id.clone().unwrap();
+                self.begin(&job);
+                self.held.push((job.to_string(), Claim(1), Hold::Post));
+            }
+        }
+        Ok(format!("{admitted:?}"))
+    }
+
+    /// Lets `w1` settle jobs, each under the claim that its record has.
+    pub(crate) async fn settle(
+        &mut self,
+        queue: &Queue,
+        ids: &[String],
+        to: &Move,
+    ) -> Result<String, QueueError> {
+        let mut settlements = Vec::new();
+        for name in ids {
+            let claim =
+                record(&self.queue, name).await.get("claim").map_or("0".into(), String::clone);
+            let claim = Claim(claim.parse().unwrap());
+            settlements.push(Settlement { id: id(name), claim, to: to.clone() });
+        }
+        let settled = queue.settle("w1", &settlements, RULES, RETENTION).await?;
+        self.held.clear();
+        Ok(format!("{settled:?}"))
+    }
+
+    /// Settles without scissors.
+    pub(crate) async fn settle_now(&mut self, ids: &[String], to: &Move) {
+        let queue = self.at_now();
+        self.settle(&queue, ids, to).await.unwrap();
+    }
+
+    pub(crate) async fn reclaim(
+        &self,
+        queue: &Queue,
+        lost: Lost<'_>,
+    ) -> Result<String, QueueError> {
+        queue.reclaim(lost, RULES, RETENTION).await.map(|_| String::new())
+    }
+
+    pub(crate) async fn report(
+        &self,
+        queue: &Queue,
+        stage: &'static str,
+        news: News,
+        job: &JobId,
+    ) -> Result<String, QueueError> {
+        let (wait, wait_at_most) = (Duration::from_secs(1), Duration::from_secs(3));
+        let report = Report { stage, news, reason: "403", wait, wait_at_most, job };
+        queue.report(report, RULES).await.map(|_| String::new())
+    }
+
+    /// Lets `w1` do its work with what it holds: each POST is accepted, each check finds the video.
+    pub(crate) async fn go_on(&mut self) {
+        for (name, claim, hold) in std::mem::take(&mut self.held) {
+            let to = match hold {
+                Hold::Post => accept(&format!("w1-{name}")),
+                Hold::Check => complete(),
+            };
+            let settlement = Settlement { id: id(&name), claim, to };
+            self.at_now().settle("w1", &[settlement], RULES, RETENTION).await.unwrap();
+        }
+    }
+
+    /// What `w2` does all the time, until nothing is left to do; then the leases run out, the graces
+    /// end, and at last the deadlines.
+    pub(crate) async fn live_on(
+        &mut self,
+        mut may_post: impl FnMut(&JobId) -> Result<(), String>,
+    ) -> Result<(), String> {
+        for round in 0..14 {
+            self.turn(&mut may_post).await?;
+            if !is_busy(&self.queue).await {
+                return Ok(());
+            }
+            self.now += if round < 8 { 31_000 } else { DAY_MS };
+        }
+        Ok(())
+    }
+
+    async fn turn(
+        &mut self,
+        may_post: &mut impl FnMut(&JobId) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let queue = self.at_now();
+        queue.tick("w2", WAITS).await.unwrap();
+        self.adopt(&queue).await;
+        self.next_number();
+        let claimed = queue.claim_submits(self.claimant("w2"), RULES, RETENTION).await.unwrap().0;
+        let probed = claimed.is_probe;
+        for job in claimed.jobs {
+            may_post(&job.id)?;
+            self.begin(&job.id);
+            let to = accept(&format!("w2-{}-{}", job.id, self.posts[job.id.as_str()]));
+            let settlement = Settlement { id: job.id.clone(), claim: job.claim, to };
+            queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
+            if probed {
+                self.report(&queue, "submit", News::Alive, &job.id).await.unwrap();
+            }
+        }
+        self.now += 2000;
+        let queue = self.at_now();
+        let claimed = queue.claim_polls(self.claimant("w2"), RETENTION).await.unwrap();
+        for job in claimed.jobs {
+            let settlement = Settlement { id: job.id.clone(), claim: job.claim, to: complete() };
+            queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
+            if claimed.is_probe {
+                self.report(&queue, "poll", News::Alive, &job.id).await.unwrap();
+            }
+        }
+        self.reclaim(&queue, Lost::Overdue).await.unwrap();
+        Ok(())
+    }
+
+    /// Admits what lies unadmitted with whatever reader.
+    async fn adopt(&self, queue: &Queue) {
+        let jobs = format!("{PREFIX}jobs");
+        let claim = ["XAUTOCLAIM", &jobs, "workers", "w2", "0", "0-0", "COUNT", "100"];
+        let found: StreamAutoClaimReply = self.queue.command(&claim).await;
+        let entry = |entry: StreamId| {
+            let body: Vec<u8> = redis::from_redis_value(entry.map["job"].clone()).unwrap();
+            (entry.id, Entry::read(vec![(b"job".to_vec(), body)], UnknownFields::Reject))
+        };
+        let entries: Vec<_> = found.claimed.into_iter().map(entry).collect();
+        if !entries.is_empty() {
+            let hands = Hands { worker: "w2", lease: LEASE, free: 0, number: 0 };
+            queue.admit(hands, &entries).await.unwrap();
+        }
+    }
+}
+
+pub(crate) fn accept(whilter_request_id: &str) -> Move {
+    let whilter_request_id = whilter_request_id.to_owned();
+    Move::Accept { whilter_request_id, first_check_in: Duration::from_millis(1000) }
+}
+
+pub(crate) fn requeue(refused: bool) -> Move {
+    Move::Requeue {
+        delay: Duration::from_millis(2000),
+        spends_attempt: !refused,
+        event: "retry: 500".to_owned(),
+        refusal: refused.then(|| Fault::new(ErrorCode::ApiRefused, "403")),
+    }
+}
+
+pub(crate) fn unconfirm(hold: bool) -> Move {
+    let sent_ago = Duration::from_millis(10);
+    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold, sent_ago }
+}
+
+pub(crate) fn repoll(streak: &str) -> Move {
+    let (delay, streak) = (Duration::from_millis(1600), streak.to_owned());
+    Move::Repoll { delay, streak, event: "poll".to_owned() }
+}
+
+pub(crate) fn finish(end: End) -> Move {
+    Move::Finish { end, source: "poll" }
+}
+
+pub(crate) fn complete() -> Move {
+    finish(End::Completed { video_url: Some("https://cdn/v.mp4".to_owned()), image_url: None })
+}
+
+pub(crate) fn fail() -> Move {
+    finish(End::Failed(Fault::new(ErrorCode::UnknownTransaction, "404")))
+}
+
+pub(crate) fn expire() -> Move {
+    finish(End::Expired(Fault::new(ErrorCode::PollDeadline, "no video in 1 s")))
+}
