@@ -9,6 +9,7 @@
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
+//! - `identity`: one job as producers in several languages write it.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
@@ -23,6 +24,7 @@ mod bare_caller;
 mod commands;
 mod containers;
 mod crashes;
+mod identity;
 mod keeping;
 mod lives;
 mod lost_replies;

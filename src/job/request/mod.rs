@@ -2,14 +2,18 @@
 //!
 //! Producers, the gateway and the workers' intake all come through [`Request::parse`], so there is
 //! one set of rules (docs/contract.md, sections 1 and 3). The body is read once and kept byte for
-//! byte: what a producer wrote is what is stored, hashed and sent. Nothing here panics on any
-//! input, and no text made here shows a value of a request, only names of fields.
+//! byte: what a producer wrote is what is stored and sent; only to compare two bodies are they
+//! read by value. Nothing here panics on any input, and no text made here shows a value of a
+//! request, only names of fields.
 
 mod body;
 mod builder;
+mod canonical;
 mod entry;
 mod fields;
 mod found;
+#[cfg(test)]
+mod identity_tests;
 mod parse;
 mod problems;
 #[cfg(test)]
