@@ -30,8 +30,8 @@ use super::JobId;
 
 /// The longest body, in bytes.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
-/// The longest `user-id`, in bytes.
-pub const USER_ID_MAX_BYTES: usize = 256;
+/// The longest `customer-id`, `use-case-id`, `user-id` and `reference-record-id`, in bytes.
+pub const NAME_MAX_BYTES: usize = 256;
 /// The longest URL, in bytes (docs/contract.md, section 7).
 pub const URL_MAX_BYTES: usize = 4096;
 
