@@ -27,8 +27,15 @@ const ANY_READER_IDLE: Duration = Duration::from_secs(60);
 pub struct RawEntry {
     /// What XADD returned.
     pub entry_id: String,
-    /// Its fields in no particular order.
+    /// Its fields in no particular order; none, when it was deleted while it was pending.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl RawEntry {
+    /// Whether it was deleted while it was pending. An entry that is there has a field.
+    pub(super) fn is_gone(&self) -> bool {
+        self.fields.is_empty()
+    }
 }
 
 /// A reader of the inbox stream, one per worker.

@@ -9,6 +9,7 @@
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
+//! - `by_hand`: what others write into Redis by hand.
 //! - `identity`: one job as producers in several languages write it.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
@@ -21,6 +22,7 @@
 
 mod bad_input;
 mod bare_caller;
+mod by_hand;
 mod commands;
 mod containers;
 mod crashes;
