@@ -9,6 +9,7 @@
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
+//! - `inbox`: entries that lie with a reader that does not admit them.
 //! - `by_hand`: what others write into Redis by hand.
 //! - `identity`: one job as producers in several languages write it.
 //! - `bad_input`: what producers should not send, and do.
@@ -27,6 +28,7 @@ mod commands;
 mod containers;
 mod crashes;
 mod identity;
+mod inbox;
 mod keeping;
 mod lives;
 mod lost_replies;
