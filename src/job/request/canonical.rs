@@ -2,12 +2,13 @@
 //!
 //! Keys are sorted, spaces gone, every string is spelled in one way, and a null at the top level,
 //! which is absence, is left out. A number stays as it was written: reading it would make two
-//! large numbers equal that are not. One pass over the body; nesting is bounded.
+//! large numbers equal that are not. Nesting is bounded, so no body can exhaust the stack.
+
+use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
 use super::BODY_MAX_BYTES;
-use super::found::Name;
 
 /// The deepest nesting, as in serde_json, by which bodies are read.
 const MAX_DEPTH: usize = 127;
@@ -39,7 +40,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// The first byte after white space.
     fn next(&mut self) -> Option<u8> {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let spaces = self.rest.bytes().take_while(|byte| is_space(*byte)).count();
+        self.take(spaces)?;
         self.rest.bytes().next()
     }
 
@@ -56,9 +58,9 @@ impl<'a> Reader<'a> {
             b'[' => self.array(depth, out),
             b'"' => write_text(&self.text()?, out),
             _ => {
-                let ends = |c| matches!(c, ',' | ']' | '}' | ' ' | '\t' | '\r' | '\n');
-                let end = self.rest.find(ends).unwrap_or(self.rest.len());
-                out.extend_from_slice(self.take(end)?.as_bytes());
+                let ends = |byte| is_space(byte) || matches!(byte, b',' | b']' | b'}');
+                let length = self.rest.bytes().take_while(|byte| !ends(*byte)).count();
+                out.extend_from_slice(self.take(length)?.as_bytes());
                 Some(())
             }
         }
@@ -73,24 +75,24 @@ impl<'a> Reader<'a> {
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let inner = depth.checked_sub(1)?;
-        let mut members = Vec::new();
+        let (mut members, mut values) = (Vec::new(), Vec::new());
         self.items(|reader| {
             let name = reader.text()?;
             reader.next()?;
             reader.take(":".len())?;
-            let mut value = Vec::new();
-            reader.value(inner, &mut value)?;
-            members.push((name, value));
+            let begin = values.len();
+            reader.value(inner, &mut values)?;
+            members.push((name, begin..values.len()));
             Some(())
         })?;
-        members.retain(|(_, value)| is_wanted(value));
-        members.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0));
+        members.retain(|(_, value)| values.get(value.clone()).is_some_and(is_wanted));
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
         out.push(b'{');
-        for (index, (name, value)) in members.iter().enumerate() {
+        for (index, (name, value)) in members.into_iter().enumerate() {
             separate(index, out);
-            write_text(name, out)?;
+            write_text(&name, out)?;
             out.push(b':');
-            out.extend_from_slice(value);
+            out.extend_from_slice(values.get(value)?);
         }
         out.push(b'}');
         Some(())
@@ -122,19 +124,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string. A lone half of a surrogate pair is no text.
-    fn text(&mut self) -> Option<Name<'a>> {
+    fn text(&mut self) -> Option<Cow<'a, str>> {
         self.next()?;
         let bytes = self.rest.as_bytes();
-        let mut end = 1;
+        let (mut end, mut has_escapes) = ("\"".len(), false);
         loop {
             end += bytes.get(end..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
             if bytes.get(end) == Some(&b'"') {
                 break;
             }
+            has_escapes = true;
             end += r"\n".len();
         }
-        serde_json::from_str(self.take(end + 1)?).ok()
+        let quoted = self.take(end + "\"".len())?;
+        if has_escapes {
+            return serde_json::from_str(quoted).ok().map(Cow::Owned);
+        }
+        quoted.get("\"".len()..end).map(Cow::Borrowed)
     }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn separate(index: usize, out: &mut Vec<u8>) {
@@ -143,7 +154,7 @@ fn separate(index: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(Name(text): &Name<'_>, out: &mut Vec<u8>) -> Option<()> {
+fn write_text(text: &str, out: &mut Vec<u8>) -> Option<()> {
     serde_json::to_writer(out, text).ok()
 }
 
