@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, Value};
 
 use super::admit::milliseconds;
+use super::by_hand::Text;
 use super::error::QueueError;
 use super::keys::Keys;
 use super::scripts::{Call, Name};
@@ -254,7 +255,7 @@ pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueEr
 }
 
 /// A job's id as it stands in a reply, or what stands there instead.
-fn job_id(text: Option<Text>) -> Result<JobId, String> {
+fn job_id(text: Option<Read>) -> Result<JobId, String> {
     match text {
         Some(Ok(text)) => JobId::new(text.clone()).map_err(|_| text),
         Some(Err(shown)) => Err(shown),
@@ -303,25 +304,20 @@ impl Values {
     }
 
     /// A text of a record; `None`: the field is absent.
-    fn take_text(&mut self) -> Result<Option<Text>, QueueError> {
-        let text = |bytes| String::from_utf8(bytes).map_err(|it| shown(it.as_bytes()));
-        Ok(self.take_bytes()?.map(text))
+    fn take_text(&mut self) -> Result<Option<Read>, QueueError> {
+        let read = |bytes| String::from_utf8(bytes).map_err(|it| Text::from(it.as_bytes()).0);
+        Ok(self.take_bytes()?.map(read))
     }
 
     /// A list of names, for people.
     pub(crate) fn take_names(&mut self) -> Result<Vec<String>, QueueError> {
-        let names: Vec<Vec<u8>> = self.take()?;
-        Ok(names.iter().map(|name| shown(name)).collect())
+        let names: Vec<Text> = self.take()?;
+        Ok(names.into_iter().map(|name| name.0).collect())
     }
 }
 
-/// What somebody may have written by hand; if it is no UTF-8, how it is shown.
-type Text = Result<String, String>;
-
-/// Bytes as people are shown them, on one line.
-fn shown(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
+/// A text, or how it is shown if it is none.
+type Read = Result<String, String>;
 
 fn unexpected(what: &str) -> QueueError {
     QueueError::Unexpected(what.to_owned())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline};
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value};
 
 use super::error::QueueError;
 use super::scripts::{Call, SCRIPTS};
@@ -61,7 +61,8 @@ impl ConnectOptions {
             QueueError::Misconfigured(hint.to_owned())
         };
         let info = self.url.as_str().into_connection_info().map_err(refuse)?;
-        let mut login = info.redis_settings().clone();
+        // Whatever the address asks for: replies are read as that version gives them.
+        let mut login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         if let Some(username) = &self.username {
             login = login.set_username(username);
         }

@@ -11,6 +11,7 @@ use redis::{AsyncCommands, Value};
 
 use super::Queue;
 use super::admit::{ADMIT_BATCH, milliseconds};
+use super::claim::Values;
 use super::connection::command;
 use super::error::QueueError;
 use super::keys::WORKERS_GROUP;
@@ -21,14 +22,24 @@ const BLOCK: Duration = Duration::from_secs(5);
 const DEAD_READER_IDLE: Duration = Duration::from_secs(5);
 /// An entry of any reader is taken when it has been idle for so long.
 const ANY_READER_IDLE: Duration = Duration::from_secs(60);
+/// Pages of pending entries in one look for idle ones; the server looks at ten for each that it may
+/// give.
+const MAX_PAGES: usize = 100;
 
 /// An entry as it stands on the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEntry {
     /// What XADD returned.
     pub entry_id: String,
-    /// Its fields in no particular order.
+    /// Its fields in no particular order; none, when it was deleted while it was pending.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl RawEntry {
+    /// Whether it was deleted while it was pending. An entry that is there has a field.
+    pub(super) fn is_gone(&self) -> bool {
+        self.fields.is_empty()
+    }
 }
 
 /// A reader of the inbox stream, one per worker.
@@ -139,17 +150,30 @@ impl Queue {
         Ok(raw_entries(self.connection().query(&claim).await?))
     }
 
-    /// Takes over entries that lie unadmitted with whatever reader.
+    /// Takes over entries that lie unadmitted with whatever reader, at most [`ADMIT_BATCH`]. Those
+    /// that were deleted meanwhile are pending no more afterwards.
     ///
     /// # Errors
-    /// What the server answered.
+    /// What the server answered; what was taken over before is pending with this worker.
     pub async fn adopt_idle_entries(&self, worker: &str) -> Result<Vec<RawEntry>, QueueError> {
-        let mut claim = command("XAUTOCLAIM");
-        claim.arg(self.keys().jobs()).arg(&[WORKERS_GROUP, worker]);
-        claim.arg(milliseconds(ANY_READER_IDLE)).arg(&["0", "COUNT"]).arg(ADMIT_BATCH);
-        // [cursor, [entry, ..], [deleted id, ..]]
-        let reply = items(self.connection().query(&claim).await?).into_iter().nth(1);
-        Ok(raw_entries(reply.unwrap_or(Value::Nil)))
+        const BEGIN: &str = "0-0";
+        let mut adopted = Vec::new();
+        let mut cursor = BEGIN.to_owned();
+        for _ in 0..MAX_PAGES {
+            let mut claim = command("XAUTOCLAIM");
+            claim.arg(self.keys().jobs()).arg(&[WORKERS_GROUP, worker]);
+            claim.arg(milliseconds(ANY_READER_IDLE)).arg(&cursor);
+            claim.arg("COUNT").arg(ADMIT_BATCH - adopted.len());
+            // [cursor, [entry, ..], [id of what was deleted, ..]]
+            let reply: Vec<Value> = self.connection().query(&claim).await?;
+            let mut values = Values(reply.into_iter());
+            cursor = values.take()?;
+            adopted.extend(raw_entries(values.take()?));
+            if cursor == BEGIN || adopted.len() >= ADMIT_BATCH {
+                break;
+            }
+        }
+        Ok(adopted)
     }
 }
 

@@ -6,6 +6,7 @@
 //! Nothing here knows HTTP or what an answer means.
 
 mod admit;
+mod by_hand;
 mod claim;
 mod connection;
 mod error;
@@ -44,6 +45,7 @@ pub use stats::{ClosedStage, Stats};
 pub use sweep::{LongestWaits, Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, ServerClock, Tick};
 pub use trim::TrimAges;
 
+use self::by_hand::Text;
 use self::claim::Values;
 use self::connection::command;
 use crate::job::{Entry, EntryFields, JobId, Millis, QueueName, Request};
@@ -264,7 +266,7 @@ impl Queue {
     /// # Errors
     /// What the server answered.
     pub async fn record(&self, id: &JobId) -> Result<Option<Record>, QueueError> {
-        let fields: BTreeMap<String, String> =
+        let fields: BTreeMap<Text, Text> =
             self.connection.manager().hgetall(self.keys.job(id)).await?;
         Ok(Record::from_fields(fields))
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::admit::milliseconds;
+use super::by_hand::{Text, Whole};
 use super::claim::{CLAIM_BATCH, Retention, Values};
 use super::error::QueueError;
 use super::scripts::{Call, Name};
@@ -146,16 +147,19 @@ impl Queue {
         loop {
             let mut scan = command("ZSCAN");
             scan.arg(self.keys.dead()).arg(cursor).arg("COUNT").arg(CLAIM_BATCH);
-            let members: Vec<(String, u64)>;
+            let members: Vec<(Vec<u8>, Whole)>;
             (cursor, members) = self.connection.query(&scan).await?;
-            ended.extend(members.into_iter().filter(|(_, ended_at)| *ended_at >= since));
+            ended.extend(members.into_iter().filter(|(_, ended_at)| ended_at.0 >= since));
             if cursor == 0 {
                 break;
             }
         }
         let mut ids: Vec<(u64, JobId)> = ended
             .into_iter()
-            .filter_map(|(id, ended_at)| Some((ended_at, JobId::new(id).ok()?)))
+            // A member that is no id is none of ours.
+            .filter_map(|(id, ended_at)| {
+                Some((ended_at.0, JobId::new(String::from_utf8(id).ok()?).ok()?))
+            })
             .collect();
         ids.sort();
         let mut dead = Vec::with_capacity(ids.len());
@@ -164,11 +168,11 @@ impl Queue {
             for (_, id) in batch {
                 errors.hget(self.keys.job(id), "error");
             }
-            let errors: Vec<Option<String>> = self.connection.pipeline(&errors).await?;
+            let errors: Vec<Option<Text>> = self.connection.pipeline(&errors).await?;
             dead.extend(batch.iter().zip(errors).map(|((ended_at, id), error)| Dead {
                 id: id.clone(),
                 ended_at: Millis(*ended_at),
-                error: error.unwrap_or_default(),
+                error: error.unwrap_or_default().0,
             }));
         }
         Ok(dead)

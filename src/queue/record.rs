@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::by_hand::Text;
+
 /// The fields of a record, by name; absent where they do not apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -10,8 +12,10 @@ pub struct Record {
 
 impl Record {
     /// A record with these fields; `None` when there are none, since Redis keeps no empty hash.
-    pub(super) fn from_fields(fields: BTreeMap<String, String>) -> Option<Self> {
-        (!fields.is_empty()).then_some(Self { fields })
+    pub(super) fn from_fields(fields: BTreeMap<Text, Text>) -> Option<Self> {
+        let fields = fields.into_iter().map(|(name, value)| (name.0, value.0)).collect();
+        let record = Self { fields };
+        (!record.fields.is_empty()).then_some(record)
     }
 
     /// A field's text.

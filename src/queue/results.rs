@@ -6,11 +6,12 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisError, Value};
 
-use super::Queue;
 use super::admit::milliseconds;
+use super::by_hand::Text;
 use super::connection::command;
 use super::error::QueueError;
 use super::inbox::{raw_entries, streams_entries};
+use super::{Queue, RawEntry};
 use crate::job::JobId;
 
 /// The fields that a result takes over from the record (lua/lib/ending.lua has the same, by test).
@@ -151,7 +152,8 @@ impl Queue {
 
 impl ResultReader {
     /// The next results, at most `count`; waits up to `block` for the first, and returns none
-    /// when nothing came.
+    /// when nothing came. What a group's consumer had been given and is gone by now, trimmed or
+    /// deleted, is skipped and acknowledged.
     ///
     /// # Errors
     /// What the server answered (`NOGROUP`: create the group first). The next call uses a new
@@ -175,23 +177,30 @@ impl ResultReader {
             read.arg("STREAMS").arg(self.queue.keys().results()).arg(&self.from);
             let reply: Value = read.query_async(&mut connection).await?;
             self.connection = Some(connection);
-            let results: Vec<JobResult> =
-                streams_entries(reply).into_iter().map(job_result).collect();
+            let entries = streams_entries(reply);
+            let read_all = entries.is_empty();
             let reading_new = self.group.is_none() || self.from == ">";
-            if let (Some(last), true) = (results.last(), self.from != ">") {
+            if let (Some(last), true) = (entries.last(), self.from != ">") {
                 last.entry_id.clone_into(&mut self.from);
             }
-            if !results.is_empty() || reading_new {
-                return Ok(results);
+            let (gone, there): (Vec<_>, Vec<_>) = entries.into_iter().partition(RawEntry::is_gone);
+            if let Some((group, _)) = &self.group {
+                let gone: Vec<String> = gone.into_iter().map(|entry| entry.entry_id).collect();
+                self.queue.acknowledge(group, &gone).await?;
             }
-            // Nothing left of what this consumer had been given before.
-            ">".clone_into(&mut self.from);
+            if !there.is_empty() || (read_all && reading_new) {
+                return Ok(there.into_iter().map(job_result).collect());
+            }
+            if read_all {
+                // Nothing left of what this consumer had been given before.
+                ">".clone_into(&mut self.from);
+            }
         }
     }
 }
 
-fn job_result(entry: super::RawEntry) -> JobResult {
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+fn job_result(entry: RawEntry) -> JobResult {
+    let text = |bytes: Vec<u8>| Text::from(bytes.as_slice()).0;
     let fields = entry.fields.into_iter().map(|(name, value)| (text(name), text(value)));
     JobResult { entry_id: entry.entry_id, fields: fields.collect() }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redis::Value;
 
 use super::Queue;
+use super::by_hand::{Text, Whole};
 use super::claim::Values;
 use super::error::QueueError;
 use super::stage::StageState;
@@ -79,23 +80,20 @@ impl Stats {
 const STAGES: [&str; 2] = ["submit", "poll"];
 
 /// Reads the fields of a stage's hash, as they are asked for: state, reason, since, next-probe.
-fn closed_stage(
-    [state, reason, since, next_probe]: [Option<String>; 4],
-    now_ms: u64,
-) -> ClosedStage {
-    let state = state.unwrap_or_else(|| StageState::Open.as_str().to_owned());
+fn closed_stage([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64) -> ClosedStage {
+    let state = state.map_or_else(|| StageState::Open.as_str().to_owned(), |text| text.0);
     // What somebody wrote there by hand may be no time.
-    let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let time = |text: Option<Text>| text.and_then(|text| text.0.parse().ok());
     ClosedStage {
         state,
-        reason: reason.unwrap_or_default(),
+        reason: reason.unwrap_or_default().0,
         since: time(since),
         next_probe: time(next_probe).filter(|at| *at > now_ms),
     }
 }
 
 /// The head of a sorted set: at most one member with its score.
-type Head = Vec<(String, u64)>;
+type Head = Vec<(Text, Whole)>;
 
 impl Queue {
     /// Counts the queue.
@@ -130,7 +128,7 @@ impl Queue {
         }
         let mut replies =
             Values(self.connection().pipeline::<Vec<Value>>(&pipeline).await?.into_iter());
-        let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(*due));
+        let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(due.0));
         Ok(Stats {
             inbox: replies.take()?,
             waiting: replies.take()?,
@@ -145,8 +143,12 @@ impl Queue {
             oldest_submit_ms: late(replies.take()?),
             polling_due: replies.take()?,
             oldest_poll_ms: late(replies.take()?),
-            paused: replies.take()?,
-            counters: replies.take()?,
+            paused: replies.take::<Option<Text>>()?.map(|reason| reason.0),
+            counters: replies
+                .take::<BTreeMap<Text, Whole>>()?
+                .into_iter()
+                .map(|(name, total)| (name.0, total.0))
+                .collect(),
             stages: STAGES
                 .into_iter()
                 .map(|stage| Ok((stage.to_owned(), closed_stage(replies.take()?, now))))

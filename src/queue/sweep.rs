@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::admit::milliseconds;
+use super::by_hand::Text;
 use super::claim::{CLAIM_BATCH, Retention, SubmitRules, Values};
 use super::error::QueueError;
 use super::keys::Keys;
@@ -129,7 +130,7 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
     };
     let mut stage = || -> Result<StageView, QueueError> {
         let state = StageState::parse(&values.take::<String>()?);
-        let reason = String::from_utf8_lossy(&values.take::<Vec<u8>>()?).into_owned();
+        let reason = values.take::<Text>()?.0;
         let again_at: u64 = values.take()?;
         Ok(StageView {
             state,
@@ -145,8 +146,7 @@ pub(crate) fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
     };
     let mut silent = Vec::new();
     while values.0.len() > 0 {
-        // A name that is no text is none of ours.
-        silent.extend(String::from_utf8(values.take()?));
+        silent.push(values.take()?);
     }
     Ok(Tick { paused: paused == 1, submit_in, poll_in, submit, poll, clock, silent })
 }

@@ -62,7 +62,7 @@ impl Queue {
             let mut old = command("ZRANGE");
             old.arg(self.keys().dead()).arg("-inf").arg(before_ms);
             old.arg(&["BYSCORE", "LIMIT", "0"]).arg(DEAD_BATCH);
-            let old: Vec<String> = self.connection().query(&old).await?;
+            let old: Vec<Vec<u8>> = self.connection().query(&old).await?;
             if old.is_empty() {
                 return Ok(());
             }

@@ -302,5 +302,7 @@ fn token_turns(queue: &Queue) -> TokenTurn {
 /// `<host>/<version>/<ulid>`: new at every start, so that nobody keeps a dead one's beat alive.
 fn unique_name() -> String {
     let host = gethostname::gethostname();
-    format!("{}/{}/{}", host.to_string_lossy(), env!("CARGO_PKG_VERSION"), ulid::Ulid::new())
+    // Visible ASCII, as the beats expect names (lua/tick.lua).
+    let host = host.to_string_lossy().replace(|c: char| !c.is_ascii_graphic(), "_");
+    format!("{host}/{}/{}", env!("CARGO_PKG_VERSION"), ulid::Ulid::new())
 }

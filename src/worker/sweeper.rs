@@ -14,7 +14,7 @@ use super::intake::{Admitter, Begin};
 use super::retry::Retry;
 use crate::job::ErrorCode;
 use crate::job::policy::Backoff;
-use crate::queue::{Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
+use crate::queue::{ADMIT_BATCH, Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
 use crate::telemetry;
 
 /// How often leases that have run out are looked for, at most; half of it is random.
@@ -78,8 +78,14 @@ impl Sweeper {
             }
         }
         if tidied.is_none_or(|at| at.elapsed() >= TIDY) {
-            let entries = self.queue.adopt_idle_entries(&self.worker).await?;
-            self.admitter.admit(entries, Begin::Later, &self.turns).await;
+            loop {
+                let entries = self.queue.adopt_idle_entries(&self.worker).await?;
+                let more = entries.len() == ADMIT_BATCH;
+                self.admitter.admit(entries, Begin::Later, &self.turns).await;
+                if !more {
+                    break;
+                }
+            }
             self.queue.trim(self.trim).await?;
             *tidied = Some(Instant::now());
         }

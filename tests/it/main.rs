@@ -10,6 +10,9 @@
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
+//! - `inbox`: entries that lie with a reader that does not admit them.
+//! - `by_hand`: what others write into Redis by hand.
+//! - `identity`: one job as producers in several languages write it.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
@@ -21,10 +24,13 @@
 
 mod bad_input;
 mod bare_caller;
+mod by_hand;
 mod commands;
 mod containers;
 mod crashes;
 mod cut_off;
+mod identity;
+mod inbox;
 mod keeping;
 mod lives;
 mod lost_replies;

@@ -1,4 +1,4 @@
-//! The body as bytes: its digest, and what of it goes to the API.
+//! The body's digest, and what of the body goes to the API.
 //!
 //! Both work on any bytes. The worker calls [`body_to_send`] before each POST; whoever admits a
 //! job calls [`body_sha1`], by which a duplicate is told from a conflict.
@@ -10,14 +10,19 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::canonical::canonical;
 use super::fields;
 
 const NULL: &str = "null";
 
-/// The SHA-1 of a body, in lower-case hexadecimal: the record's `body-sha1`.
+/// The SHA-1 of a body as canonical JSON, in lower-case hexadecimal: the record's `body-sha1`, the
+/// same for the same fields and values whatever their order, spaces and escapes.
+///
+/// Of what is no JSON object, or is nested deeper than any request, it is that of the bytes.
 #[must_use]
 pub fn body_sha1(body: &[u8]) -> String {
-    sha1_smol::Sha1::from(body).digest().to_string()
+    let canonical = canonical(body).map_or(Cow::Borrowed(body), Cow::Owned);
+    sha1_smol::Sha1::from(canonical).digest().to_string()
 }
 
 /// The body as given, except that optional fields whose value is null are left out: null is
@@ -85,8 +90,20 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_lower_case_hexadecimal() {
+    fn the_digest_is_that_of_the_canonical_text_or_else_of_the_bytes() {
         assert_eq!(body_sha1(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let same = [r#"{"a":"\u00e9","b":[1]}"#, r#"{ "b": [ 1 ], "c": null, "a": "é" }"#];
+        let expected = sha1_smol::Sha1::from(r#"{"a":"é","b":[1]}"#).digest().to_string();
+        for body in same {
+            assert_eq!(body_sha1(body.as_bytes()), expected);
+        }
+        // As floating-point numbers these two would be the same.
+        assert_ne!(
+            body_sha1(br#"{"n":9007199254740993}"#),
+            body_sha1(br#"{"n":9007199254740992.0}"#)
+        );
+        let big = [br#"{"n":123456789012345678901}"#, br#"{"n":123456789012345678902}"#];
+        assert_ne!(body_sha1(big[0]), body_sha1(big[1]));
     }
 
     #[test]

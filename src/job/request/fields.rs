@@ -26,13 +26,13 @@ pub(super) const VIDEO_URLS: &str = "video-urls";
 pub(super) enum Rule {
     /// The identity: a string that is a job id.
     Id,
-    /// A string that is not empty.
+    /// A string that is neither empty nor too long.
     CustomerId,
-    /// A string that is not empty.
+    /// A string that is neither empty nor too long.
     UseCaseId,
     /// A string that is neither empty nor too long.
     UserId,
-    /// A string, null or nothing.
+    /// A string that is not too long, null or nothing.
     Text,
     /// An array of strings, null or nothing.
     Texts,

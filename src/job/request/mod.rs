@@ -2,14 +2,18 @@
 //!
 //! Producers, the gateway and the workers' intake all come through [`Request::parse`], so there is
 //! one set of rules (docs/contract.md, sections 1 and 3). The body is read once and kept byte for
-//! byte: what a producer wrote is what is stored, hashed and sent. Nothing here panics on any
-//! input, and no text made here shows a value of a request, only names of fields.
+//! byte: what a producer wrote is what is stored and sent; only to compare two bodies are they
+//! read by value. Nothing here panics on any input, and no text made here shows a value of a
+//! request, only names of fields.
 
 mod body;
 mod builder;
+mod canonical;
 mod entry;
 mod fields;
 mod found;
+#[cfg(test)]
+mod identity_tests;
 mod parse;
 mod problems;
 #[cfg(test)]
@@ -26,8 +30,8 @@ use super::JobId;
 
 /// The longest body, in bytes.
 pub const BODY_MAX_BYTES: usize = 256 * 1024;
-/// The longest `user-id`, in bytes.
-pub const USER_ID_MAX_BYTES: usize = 256;
+/// The longest `customer-id`, `use-case-id`, `user-id` and `reference-record-id`, in bytes.
+pub const NAME_MAX_BYTES: usize = 256;
 /// The longest URL, in bytes (docs/contract.md, section 7).
 pub const URL_MAX_BYTES: usize = 4096;
 

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::fields::{self, FIELDS, Rule};
 use super::found::{Each, Found, Name};
-use super::{BODY_MAX_BYTES, Problems, URL_MAX_BYTES, USER_ID_MAX_BYTES, UnknownFields};
+use super::{BODY_MAX_BYTES, NAME_MAX_BYTES, Problems, URL_MAX_BYTES, UnknownFields};
 use crate::job::JobId;
 
 /// The name under which the body as a whole is found fault with.
@@ -88,11 +88,12 @@ impl<'de> Draft<'de> {
         }
         match rule {
             Rule::Id => self.take_id(name, map.next_value()?),
-            Rule::CustomerId => self.customer_id = self.required(name, map.next_value()?),
-            Rule::UseCaseId => self.use_case_id = self.required(name, map.next_value()?),
-            Rule::UserId => self.take_user_id(name, map.next_value()?),
+            Rule::CustomerId => self.customer_id = self.name(name, map.next_value()?),
+            Rule::UseCaseId => self.use_case_id = self.name(name, map.next_value()?),
+            Rule::UserId => self.user_id = self.name(name, map.next_value()?),
             Rule::Text => match map.next_value()? {
-                Found::Null | Found::Text(_) => {}
+                Found::Null => {}
+                Found::Text(text) => self.note_length(name, &text),
                 found @ (Found::Array | Found::Other(_)) => {
                     self.problems.add(name, not("a string", &found));
                 }
@@ -121,11 +122,15 @@ impl<'de> Draft<'de> {
         }
     }
 
-    fn take_user_id(&mut self, name: &str, found: Found<'de>) {
-        self.user_id = self.required(name, found);
-        let length = self.user_id.as_ref().map_or(0, |text| text.len());
-        if length > USER_ID_MAX_BYTES {
-            self.problems.add(name, too_long(USER_ID_MAX_BYTES, length));
+    fn name(&mut self, name: &str, found: Found<'de>) -> Option<Cow<'de, str>> {
+        let text = self.required(name, found)?;
+        self.note_length(name, &text);
+        Some(text)
+    }
+
+    fn note_length(&mut self, name: &str, text: &str) {
+        if text.len() > NAME_MAX_BYTES {
+            self.problems.add(name, too_long(NAME_MAX_BYTES, text.len()));
         }
     }
 

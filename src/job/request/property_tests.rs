@@ -67,6 +67,7 @@ fn read_in_every_way(body: &[u8]) {
                 let again = Request::parse(&sent, unknown).request.unwrap();
                 assert_eq!(again.id(), request.id());
                 assert!(matches!(body_to_send(&sent), Cow::Borrowed(_)));
+                assert_eq!(body_sha1(&sent), body_sha1(body));
             }
             Err(problems) => {
                 assert!(!problems.is_empty() && problems.listed().len() <= 20);
@@ -75,6 +76,7 @@ fn read_in_every_way(body: &[u8]) {
         }
     }
     let _sent = body_to_send(body);
+    let _sha1 = body_sha1(body);
 }
 
 proptest! {

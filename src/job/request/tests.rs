@@ -104,10 +104,25 @@ fn every_fault_of_a_required_field_is_named() {
         problems("{}"),
         "client-request-id: missing; customer-id: missing; use-case-id: missing; user-id: missing"
     );
-    let longest = VALID.replace(r#""1""#, &format!("\"{}\"", "x".repeat(USER_ID_MAX_BYTES)));
-    assert_eq!(problems(&longest), "");
-    let too_long = longest.replace("xxx", "xxxx");
-    assert!(problems(too_long).starts_with("user-id: must be at most 256 bytes long, has "));
+}
+
+#[test]
+fn names_have_a_largest_length_in_bytes() {
+    // Two bytes each.
+    let longest = "é".repeat(NAME_MAX_BYTES / 2);
+    let whole = with(r#""reference-record-id":"r""#);
+    for (name, value) in
+        [("customer-id", "c"), ("use-case-id", "u"), ("user-id", "1"), ("reference-record-id", "r")]
+    {
+        let of = |text: &str| {
+            let member = |value: &str| format!("\"{name}\":\"{value}\"");
+            whole.replace(&member(value), &member(text))
+        };
+        assert_eq!(problems(of(&longest)), "", "{name}");
+        let too_long = of(&format!("{longest}x"));
+        let expected = format!("{name}: must be at most 256 bytes long, has 257");
+        assert_eq!(problems(too_long), expected);
+    }
 }
 
 #[test]

@@ -33,50 +33,44 @@ local function added(at)
 end
 
 -- checks and writes, job by job
-local leaving = {}
--- A URL for a job that had ended otherwise.
-local function too_late(id, record, state, whole, changes)
-  if state == 'expired' then
-    heal_result(id)
-    local revision = whole[REVISION]
-    redis.call('ZADD', P .. 'poll', int(now), id)
-    redis.call('PERSIST', record)
-    conclude(id, record, whole, 'completed', changes, now, int(num(revision) + 1))
-    return 'ended'
-  end
-  heal(id)
+-- A URL for a job that had ended by time: it ends again.
+local function end_again(id, record, whole, changes)
+  local revision = int(num(whole[REVISION]) + 1)
+  heal_result(id)
+  redis.call('ZADD', P .. 'poll', int(now), id)
+  redis.call('PERSIST', record)
+  conclude(id, record, whole, 'completed', changes, now, revision)
+end
+
+-- A URL for a job that had ended otherwise: it is recorded.
+local function keep_url(record, changes)
   for i = 1, #changes, 2 do
     if changes[i] ~= 'source' then redis.call('HSETNX', record, changes[i], changes[i + 1]) end
   end
-  return 'late'
 end
 
-local codes = {}
+local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, status = unpack(ARGV, at, at + BEFORE_ADDED)
   local record = P .. 'job:' .. id
   local whole = read_whole(record)
   local state, held_claim, holder = unpack(whole, 1, 3)
-  local code = 'stale'
+  local has_url, code = status == 'completed', 'stale'
   if not state then
     code = 'gone'
+  elseif state == 'expired' and has_url then
+    end_again(id, record, whole, added(at + BEFORE_ADDED))
+    code = 'ended'
   elseif ENDS[state] then
-    leaving[#leaving + 1] = id
-    if state == status and (held_claim == claim or status == 'completed') then
-      code = 'ended'
-      heal(id)
-    elseif status == 'completed' then
-      code = too_late(id, record, state, whole, added(at + BEFORE_ADDED))
-    else
-      code = 'late'
-      heal(id)
-    end
+    heal(id)
+    code = state == status and (held_claim == claim or has_url) and 'ended' or 'late'
+    if code == 'late' and has_url then keep_url(record, added(at + BEFORE_ADDED)) end
   elseif (LEADS_TO[state] or {})[status]
-    and (status == 'completed' or held_claim == claim and holder == worker and in_hand(id)) then
+    and (has_url or held_claim == claim and holder == worker and in_hand(id)) then
     conclude(id, record, whole, status, added(at + BEFORE_ADDED), now)
-    leaving[#leaving + 1] = id
     code = 'ended'
   end
+  if code == 'ended' or code == 'late' then leaving[#leaving + 1] = id end
   codes[#codes + 1] = code
 end
 wind_up(retention)

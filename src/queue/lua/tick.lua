@@ -92,6 +92,11 @@ for _, stage in ipairs(STAGES) do
 end
 reply[#reply + 1] = (went_back and 1 or 0) + (unfinished and 1 or 0)
 for _, name in ipairs(silent) do
-  if name ~= worker then reply[#reply + 1] = name end
+  -- What no worker calls itself was written by hand.
+  if name:find('[^!-~]') then
+    redis.call('ZREM', P .. 'workers', name)
+  elseif name ~= worker then
+    reply[#reply + 1] = name
+  end
 end
 return reply
