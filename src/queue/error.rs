@@ -29,6 +29,12 @@ impl QueueError {
         Self::Unavailable(std::io::Error::from(kind).into())
     }
 
+    /// Whether the user has no right to do what was asked.
+    #[must_use]
+    pub fn is_missing_right(&self) -> bool {
+        matches!(self, Self::Refused(error) if is_missing_right(error))
+    }
+
     /// A short word for a metric's label.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -40,6 +46,13 @@ impl QueueError {
             Self::Unexpected(_) => "unexpected",
         }
     }
+}
+
+/// Of a command inside a script, Redis says so in one way and Valkey in another.
+pub(super) fn is_missing_right(error: &RedisError) -> bool {
+    let said = error.to_string();
+    let in_script = ["The user executing the script can't", "ACL failure in script"];
+    error.code() == Some("NOPERM") || in_script.iter().any(|words| said.contains(words))
 }
 
 impl From<RedisError> for QueueError {

@@ -16,6 +16,7 @@ mod keys;
 mod operate;
 mod record;
 mod results;
+mod rights;
 mod scripts;
 mod settle;
 mod stage;
