@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
 use super::claims::ClaimLoop;
+use super::faults::Faults;
 use super::guard::Guard;
 use super::health::Health;
-use super::lane::Lane;
+use super::lane::{Lane, Settle};
 use super::settler::Settler;
 use super::stage::{InHand, Stage};
 use super::window::Window;
@@ -67,13 +68,15 @@ impl Fitter {
         alarm: Arc<Alarm>,
     ) -> Fitted<S::Job> {
         let Watched { window, guard } = watched;
-        let (entrance, lane) = Lane::new(
-            concurrency,
-            stage.clone(),
-            self.settler.clone(),
-            Arc::clone(&guard),
-            self.broken_off.clone(),
-        );
+        let settle = Settle {
+            stage: stage.clone(),
+            settler: self.settler.clone(),
+            guard: Arc::clone(&guard),
+            faults: Arc::new(Faults::new(S::NAME)),
+            stopping: self.stopping.clone(),
+            broken_off: self.broken_off.clone(),
+        };
+        let (entrance, lane) = Lane::new(concurrency, settle);
         let context = WorkerContext::new(&format!("{}/{}", self.worker, S::NAME));
         let call_limit = self.lease.saturating_sub(LEASE_RESERVE);
         let caller = stage.clone();

@@ -16,12 +16,12 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tower::{Layer, Service};
 
 use super::faults::Faults;
 use super::guard::Guard;
-use super::settler::Settler;
+use super::settler::{Due, Settler};
 use super::stage::{Held, InHand, Stage};
 use crate::job::Sign;
 use crate::queue::Settlement;
@@ -35,16 +35,9 @@ pub(crate) struct Lane<S: Stage> {
 impl<S: Stage> Lane<S> {
     /// A lane and its entrance. It holds as many jobs as there are permits, so that whoever has
     /// a permit never waits at the entrance.
-    pub(crate) fn new(
-        permits: usize,
-        stage: S,
-        settler: Settler,
-        guard: Arc<Guard>,
-        broken_off: watch::Receiver<bool>,
-    ) -> (mpsc::Sender<InHand<S::Job>>, Self) {
+    pub(crate) fn new(permits: usize, settle: Settle<S>) -> (mpsc::Sender<InHand<S::Job>>, Self) {
         let (entrance, jobs) = mpsc::channel(permits);
-        let faults = Arc::new(Faults::new(S::NAME));
-        (entrance, Self { jobs, settle: Settle { stage, settler, guard, faults, broken_off } })
+        (entrance, Self { jobs, settle })
     }
 }
 
@@ -102,12 +95,48 @@ impl<S: Stage> BackendConfig for Lane<S> {
 /// The layer around a stage's handler: it alone turns an outcome into a move and has it written.
 #[derive(Clone)]
 pub(crate) struct Settle<S> {
-    stage: S,
-    settler: Settler,
-    guard: Arc<Guard>,
-    faults: Arc<Faults>,
+    pub(crate) stage: S,
+    pub(crate) settler: Settler,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) faults: Arc<Faults>,
+    /// Turns true when nothing new may be taken.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// Turns true when a stopping worker can wait no longer for the calls in hand.
-    broken_off: watch::Receiver<bool>,
+    pub(crate) broken_off: watch::Receiver<bool>,
+}
+
+impl<S: Stage> Settle<S> {
+    /// Has written what a call came to, and then tells the other workers what it says of the API:
+    /// what is paid for waits for nobody's news.
+    async fn settle(self, in_hand: InHand<S::Job>, outcome: S::Outcome, sign: Sign) {
+        let Self { stage, settler, guard, faults, mut stopping, .. } = self;
+        let InHand { job, since, probe, permit } = in_hand;
+        let why = S::fault(&outcome);
+        if let Some(why) = why {
+            faults.note(job.id(), why);
+        }
+        let tidings = guard.note(job.id(), sign, why.unwrap_or_default(), probe);
+        let to = stage.decide(&job, outcome, since.elapsed(), &guard);
+        let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
+        let (until_written, written) = tidings.is_some().then(oneshot::channel).unzip();
+        settler.settle(Due { settlement, until_written }).await;
+        // The settler ends when nobody can bring anything any more.
+        drop(settler);
+        let (Some(tidings), Some(written)) = (tidings, written) else { return };
+        let tell = async {
+            // An error, too, says that nobody writes it any more.
+            let _ = written.await;
+            guard.tell(tidings).await;
+        };
+        tokio::pin!(tell);
+        tokio::select! {
+            () = &mut tell => return,
+            _ = stopping.wait_for(|it| *it) => {}
+        }
+        // Until the others know, nothing is begun in this call's place; but a stop does not wait.
+        drop(permit);
+        tell.await;
+    }
 }
 
 impl<S: Stage, Inner> Layer<Inner> for Settle<S> {
@@ -139,11 +168,9 @@ where
     }
 
     fn call(&mut self, mut task: Task<InHand<S::Job>>) -> Self::Future {
-        let permit = task.args.permit.take();
-        let job = Arc::clone(&task.args.job);
-        let (since, probe) = (task.args.since, task.args.probe);
+        let in_hand = task.args.with_permit();
         let handler = self.inner.call(task);
-        let Settle { stage, settler, guard, faults, mut broken_off } = self.settle.clone();
+        let mut settle = self.settle.clone();
         Box::pin(async move {
             let (outcome, sign) = tokio::select! {
                 answer = handler => match answer {
@@ -152,22 +179,16 @@ where
                         (outcome, sign)
                     }
                     Err(error) => {
-                        tracing::error!(job.id = %job.id(), %error, "a {} handler panicked", S::NAME);
-                        (stage.broken_off("its handler panicked"), Sign::Nothing)
+                        let id = in_hand.job.id();
+                        tracing::error!(job.id = %id, %error, "a {} handler panicked", S::NAME);
+                        (settle.stage.broken_off("its handler panicked"), Sign::Nothing)
                     }
                 },
-                _ = broken_off.wait_for(|it| *it) => {
-                    (stage.broken_off("the worker stopped"), Sign::Nothing)
+                _ = settle.broken_off.wait_for(|it| *it) => {
+                    (settle.stage.broken_off("the worker stopped"), Sign::Nothing)
                 }
             };
-            let why = S::fault(&outcome);
-            if let Some(why) = why {
-                faults.note(job.id(), why);
-            }
-            guard.note(job.id(), sign, why.unwrap_or_default(), probe).await;
-            let to = stage.decide(&job, outcome, since.elapsed(), &guard);
-            settler.settle(Settlement { id: job.id().clone(), claim: job.claim(), to }).await;
-            drop(permit);
+            settle.settle(in_hand, outcome, sign).await;
             Ok(())
         })
     }

@@ -3,10 +3,11 @@
 //! A settlement is repeated until Redis has answered, however long that takes: the scripts know
 //! a repetition. A worker that dies before that leaves a lease, which heals the job.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
@@ -16,11 +17,19 @@ use crate::job::JobId;
 use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
 use crate::telemetry;
 
+/// A settlement that is to be written.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) settlement: Settlement,
+    /// Dropped when it is written, for whoever waits for that.
+    pub(crate) until_written: Option<oneshot::Sender<Infallible>>,
+}
+
 /// Where handlers bring their settlements. When the last clone is gone, the loop writes what it
 /// has and ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
-    sender: mpsc::Sender<Settlement>,
+    sender: mpsc::Sender<Due>,
 }
 
 impl Settler {
@@ -31,9 +40,9 @@ impl Settler {
     }
 
     /// Returns when the settlement is queued, which takes time only while Redis is slow.
-    pub(crate) async fn settle(&self, settlement: Settlement) {
+    pub(crate) async fn settle(&self, due: Due) {
         // Fails only when the loop has ended with the process; the lease heals the job.
-        let _ = self.sender.send(settlement).await;
+        let _ = self.sender.send(due).await;
     }
 }
 
@@ -48,18 +57,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Settlement>) {
-        let mut batch = Vec::with_capacity(CLAIM_BATCH);
+    async fn run(self, mut receiver: mpsc::Receiver<Due>) {
+        let mut arrived = Vec::with_capacity(CLAIM_BATCH);
         loop {
             self.turns.turned();
-            match timeout(LONGEST_WAIT, receiver.recv_many(&mut batch, CLAIM_BATCH)).await {
+            match timeout(LONGEST_WAIT, receiver.recv_many(&mut arrived, CLAIM_BATCH)).await {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(_) => continue,
             }
+            let (batch, _waiting): (Vec<_>, Vec<_>) =
+                arrived.drain(..).map(|it| (it.settlement, it.until_written)).unzip();
             let settled = self.write(&batch).await;
-            for (settlement, settled) in batch.drain(..).zip(settled) {
-                self.report(&settlement, settled);
+            for (settlement, settled) in batch.iter().zip(settled) {
+                self.report(settlement, settled);
             }
         }
     }

@@ -78,6 +78,14 @@ pub(crate) struct InHand<J> {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
+impl<J> InHand<J> {
+    /// The same job, together with its permit, which is then gone from here.
+    pub(crate) fn with_permit(&mut self) -> Self {
+        let (since, probe, permit) = (self.since, self.probe, self.permit.take());
+        Self { job: Arc::clone(&self.job), since, probe, permit }
+    }
+}
+
 /// An item of the history: short, and without the comma that separates items.
 pub(crate) fn event(what: &str, detail: &str) -> String {
     const LONGEST: usize = 60;
