@@ -6,6 +6,7 @@
 //! Nothing here knows HTTP or what an answer means.
 
 mod admit;
+mod aside;
 mod claim;
 mod connection;
 mod error;

@@ -119,7 +119,7 @@ impl<S: Stage> Settle<S> {
         let to = stage.decide(&job, outcome, since.elapsed(), &guard);
         let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
         let (until_written, written) = tidings.is_some().then(oneshot::channel).unzip();
-        settler.settle(Due { settlement, until_written }).await;
+        settler.settle(Due { settlement, job, until_written }).await;
         // The settler ends when nobody can bring anything any more.
         drop(settler);
         let (Some(tidings), Some(written)) = (tidings, written) else { return };

@@ -31,9 +31,9 @@ use std::time::Duration;
 use apalis::prelude::WorkerContext;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use self::alarm::Alarm;
+use self::alarm::{Alarm, LONGEST_WAIT};
 use self::fitter::{Fitter, Watched};
 use self::guard::Guard;
 use self::intake::{Admitter, Intake};
@@ -83,6 +83,7 @@ pub struct Worker {
     stopped: watch::Sender<bool>,
     roles: JoinSet<()>,
     lanes: JoinSet<()>,
+    writer: Arc<Writer>,
     /// Ends when all lanes have ended and what they came to is written.
     settling: JoinHandle<()>,
     contexts: Vec<WorkerContext>,
@@ -129,15 +130,17 @@ impl Worker {
         }
         .start(stopped_seen)?;
 
-        let (settler, settling) = Settler::new(Writer {
+        let (settler, unwritten) = Settler::new();
+        let writer = Arc::new(Writer {
             queue: queue.clone(),
             rules,
             retention,
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
             turns: health.turns("settler"),
+            unwritten,
         });
-        let settling = tokio::spawn(settling);
+        let settling = tokio::spawn(Arc::clone(&writer).run());
 
         let mut fitter = Fitter {
             worker: Arc::clone(&name),
@@ -210,6 +213,7 @@ impl Worker {
             stopped,
             roles,
             lanes,
+            writer,
             settling,
             contexts: vec![submit.context, poll.context],
             windows: [submit.window, poll.window],
@@ -254,9 +258,13 @@ impl Worker {
         self.roles.shutdown().await;
         self.lanes.shutdown().await;
         if timeout_at(until, &mut self.settling).await.is_err() {
-            tracing::warn!("some outcomes could not be written; their leases will heal them");
             self.settling.abort();
+            // It leaves what it held where it can be told from what is written.
+            let _ = (&mut self.settling).await;
         }
+        self.writer.give_up().await;
+        // Those that could not even queue what they came to say so now, which takes no time.
+        let _ = timeout(LONGEST_WAIT, self.calls_end()).await;
         match timeout_at(until, self.queue.forget_worker(&self.name)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),

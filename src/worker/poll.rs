@@ -22,6 +22,10 @@ impl Held for PollClaim {
     fn claim(&self) -> Claim {
         self.claim
     }
+
+    fn whilter_request_id(&self) -> Option<&str> {
+        Some(&self.whilter_request_id)
+    }
 }
 
 /// The poll stage of one worker.

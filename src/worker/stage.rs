@@ -62,6 +62,8 @@ pub(crate) trait Held: Debug + Send + Sync + 'static {
     fn id(&self) -> &JobId;
     /// Under which claim.
     fn claim(&self) -> Claim;
+    /// The API's id of it, once there is one.
+    fn whilter_request_id(&self) -> Option<&str>;
 }
 
 /// A job on its way through the apalis worker. Its permit is free again when its call has ended

@@ -25,6 +25,10 @@ impl Held for SubmitClaim {
     fn claim(&self) -> Claim {
         self.claim
     }
+
+    fn whilter_request_id(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The submit stage of one worker.

@@ -8,6 +8,7 @@
 //! - `crashes`: worker processes that are killed.
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
+//! - `forgotten`: paid answers to jobs whose records are gone.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
 //! - `commands`: the command line from outside.
@@ -23,6 +24,7 @@ mod bare_caller;
 mod commands;
 mod containers;
 mod crashes;
+mod forgotten;
 mod keeping;
 mod lives;
 mod lost_replies;

@@ -175,6 +175,18 @@ impl WorkerProcess {
     }
 }
 
+/// What a worker that has ended said at error level: the fields of each line.
+pub(crate) async fn errors(mut log: Lines<BufReader<ChildStderr>>) -> Vec<serde_json::Value> {
+    let mut errors = Vec::new();
+    while let Some(line) = log.next_line().await.unwrap() {
+        let mut line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["level"] == "ERROR" {
+            errors.push(line["fields"].take());
+        }
+    }
+    errors
+}
+
 /// Where a worker serves health and metrics.
 pub(crate) struct Http(String);
 
