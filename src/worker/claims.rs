@@ -100,8 +100,7 @@ impl<S: Stage> ClaimLoop<S> {
         self.guard.saw_state(claimed.state);
         let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {
-            let permit = permits.split(1);
-            let in_hand = InHand { job: Arc::new(job), since, probe, permit };
+            let in_hand = InHand { probe, ..InHand::new(job, since, permits.split(1)) };
             // The lane has room for every permit and outlives this loop.
             let _ = self.entrance.send(in_hand).await;
         }

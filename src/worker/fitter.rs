@@ -87,7 +87,8 @@ impl Fitter {
             .build(move |in_hand: InHand<S::Job>| {
                 let caller = caller.clone();
                 async move {
-                    Ok::<_, BoxDynError>(caller.call(in_hand.job, in_hand.since + call_limit).await)
+                    let InHand { job, since, began, .. } = in_hand;
+                    Ok::<_, BoxDynError>(caller.call(job, since + call_limit, began).await)
                 }
             });
         self.lanes.spawn(worker.run().map(|ended| {

@@ -129,18 +129,18 @@ impl Admitter {
             report(&entry_id, &entry, *admission);
             match (admission, entry.id) {
                 (Admission::Leased, Some(id)) => {
-                    let job = Arc::new(SubmitClaim {
+                    let job = SubmitClaim {
                         id,
                         claim: Claim(1),
                         attempts: 0,
                         retries: 0,
                         unanswered: 0,
                         body: entry.body,
-                    });
+                    };
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));
                     telemetry::pickup(waited(&entry_id, admitted.at));
                     // The lane has room for every permit and outlives the intake.
-                    let _ = self.entrance.send(InHand { job, since, probe: None, permit }).await;
+                    let _ = self.entrance.send(InHand::new(job, since, permit)).await;
                 }
                 (Admission::Waiting, _) => self.submit_alarm.ring_in(Duration::ZERO),
                 _ => {}

@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 use super::faults::Faults;
 use super::guard::Guard;
 use super::settler::{Due, Settler};
-use super::stage::{Held, InHand, Stage};
+use super::stage::{Cut, Held, InHand, Stage};
 use crate::job::Sign;
 use crate::queue::Settlement;
 
@@ -108,9 +108,14 @@ pub(crate) struct Settle<S> {
 impl<S: Stage> Settle<S> {
     /// Has written what a call came to, and then tells the other workers what it says of the API:
     /// what is paid for waits for nobody's news.
-    async fn settle(self, in_hand: InHand<S::Job>, outcome: S::Outcome, sign: Sign) {
+    async fn settle(self, in_hand: InHand<S::Job>, answered: Result<S::Outcome, Cut>) {
         let Self { stage, settler, guard, faults, mut stopping, .. } = self;
-        let InHand { job, since, probe, permit } = in_hand;
+        let InHand { job, since, probe, began, permit } = in_hand;
+        let (sign, outcome) = match answered {
+            Ok(outcome) => (S::sign(&outcome), outcome),
+            // It tells nothing of the API.
+            Err(cut) => (Sign::Nothing, S::cut_off(cut, began.at())),
+        };
         let why = S::fault(&outcome);
         if let Some(why) = why {
             faults.note(job.id(), why);
@@ -172,23 +177,17 @@ where
         let handler = self.inner.call(task);
         let mut settle = self.settle.clone();
         Box::pin(async move {
-            let (outcome, sign) = tokio::select! {
-                answer = handler => match answer {
-                    Ok(outcome) => {
-                        let sign = S::sign(&outcome);
-                        (outcome, sign)
-                    }
-                    Err(error) => {
-                        let id = in_hand.job.id();
-                        tracing::error!(job.id = %id, %error, "a {} handler panicked", S::NAME);
-                        (settle.stage.broken_off("its handler panicked"), Sign::Nothing)
-                    }
-                },
-                _ = settle.broken_off.wait_for(|it| *it) => {
-                    (settle.stage.broken_off("the worker stopped"), Sign::Nothing)
-                }
+            let answered = tokio::select! {
+                // An answer that is there is not given up.
+                biased;
+                answered = handler => answered.map_err(|error| {
+                    let id = in_hand.job.id();
+                    tracing::error!(job.id = %id, %error, "a {} handler panicked", S::NAME);
+                    Cut::Panicked
+                }),
+                _ = settle.broken_off.wait_for(|it| *it) => Err(Cut::Stopped),
             };
-            settle.settle(in_hand, outcome, sign).await;
+            settle.settle(in_hand, answered).await;
             Ok(())
         })
     }

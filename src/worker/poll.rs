@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::stage::{Held, Stage, event};
+use super::stage::{Cut, Held, Stage, event};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError};
 use crate::telemetry;
-use crate::whilter::Client;
+use crate::whilter::{Began, Client};
 
 impl Held for PollClaim {
     fn id(&self) -> &JobId {
@@ -59,14 +59,14 @@ impl Stage for PollStage {
         self.queue.claim_polls(claimant).await
     }
 
-    async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
+    async fn call(&self, job: Arc<PollClaim>, until: Instant, _: Arc<Began>) -> StatusOutcome {
         telemetry::poll_lateness(job.late_by);
         let transaction = &job.whilter_request_id;
         self.client.status(&job.id, transaction, self.deliverable, until).await
     }
 
-    fn broken_off(&self, why: &str) -> StatusOutcome {
-        StatusOutcome::RetryLater { detail: why.to_owned(), retry_after: None }
+    fn cut_off(cut: Cut, _: Option<Instant>) -> StatusOutcome {
+        StatusOutcome::RetryLater { detail: cut.to_string(), retry_after: None }
     }
 
     fn fault(outcome: &StatusOutcome) -> Option<&str> {

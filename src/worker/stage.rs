@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::guard::Guard;
 use crate::job::{Claim, JobId, Sign};
 use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
+use crate::whilter::Began;
 
 /// One stage of a job's life.
 pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
@@ -30,15 +31,16 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
         claimant: Claimant<'_>,
     ) -> impl Future<Output = Result<Claimed<Self::Job>, QueueError>> + Send;
 
-    /// Makes the call, which ends by `until` at the latest.
+    /// Makes the call, which ends by `until` at the latest, and says meanwhile what it has `began`.
     fn call(
         &self,
         job: Arc<Self::Job>,
         until: Instant,
+        began: Arc<Began>,
     ) -> impl Future<Output = Self::Outcome> + Send;
 
-    /// What is to be said when the call was broken off or its handler panicked.
-    fn broken_off(&self, why: &str) -> Self::Outcome;
+    /// What a call came to that has no answer; `began`: when its request began to be sent.
+    fn cut_off(cut: Cut, began: Option<Instant>) -> Self::Outcome;
 
     /// What went wrong with the call, if anything did.
     fn fault(outcome: &Self::Outcome) -> Option<&str>;
@@ -54,6 +56,17 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
         took: Duration,
         guard: &Guard,
     ) -> Move;
+}
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The worker stops and can wait no longer, or does not begin it any more.
+    #[error("the worker stopped")]
+    Stopped,
+    /// A mistake of ours.
+    #[error("its handler panicked")]
+    Panicked,
 }
 
 /// A claimed job.
@@ -76,15 +89,27 @@ pub(crate) struct InHand<J> {
     pub(crate) since: Instant,
     /// The state of the closed stage that its call is to probe.
     pub(crate) probe: Option<StageState>,
+    /// When the request of its call began to be sent.
+    pub(crate) began: Arc<Began>,
     /// Taken out by the layer that settles the job.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<J> InHand<J> {
+    /// A job that was just claimed.
+    pub(crate) fn new(job: J, since: Instant, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { job: Arc::new(job), since, probe: None, began: Arc::default(), permit }
+    }
+
     /// The same job, together with its permit, which is then gone from here.
     pub(crate) fn with_permit(&mut self) -> Self {
-        let (since, probe, permit) = (self.since, self.probe, self.permit.take());
-        Self { job: Arc::clone(&self.job), since, probe, permit }
+        Self {
+            job: Arc::clone(&self.job),
+            since: self.since,
+            probe: self.probe,
+            began: Arc::clone(&self.began),
+            permit: self.permit.take(),
+        }
     }
 }
 
