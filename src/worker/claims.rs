@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
 use super::guard::Guard;
 use super::health::Turns;
+use super::lane::Entrance;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
 use crate::queue::{CLAIM_BATCH, Claimant};
@@ -26,7 +27,7 @@ pub(crate) struct ClaimLoop<S: Stage> {
     pub(crate) rate: Option<f64>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) guard: Arc<Guard>,
-    pub(crate) entrance: mpsc::Sender<InHand<S::Job>>,
+    pub(crate) entrance: Entrance<S>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) turns: Turns,
 }
@@ -101,8 +102,7 @@ impl<S: Stage> ClaimLoop<S> {
         let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {
             let in_hand = InHand { probe, ..InHand::new(job, since, permits.split(1)) };
-            // The lane has room for every permit and outlives this loop.
-            let _ = self.entrance.send(in_hand).await;
+            self.entrance.bring(in_hand).await;
         }
         if let Some(delay) = claimed.next_in {
             self.alarm.ring_in(delay);

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::alarm::Alarm;
 use super::claims::ClaimLoop;
 use super::faults::Faults;
 use super::guard::Guard;
 use super::health::Health;
-use super::lane::{Lane, Settle};
+use super::lane::{Entrance, Lane, Settle};
 use super::settler::Settler;
 use super::stage::{InHand, Stage};
+use super::supervisor::Supervisor;
 use super::window::Window;
 
 /// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
@@ -36,9 +36,9 @@ pub(super) struct Fitter {
     /// Turns true when nothing new may be taken.
     pub(super) stopping: watch::Receiver<bool>,
     /// Where claim loops run; they end by `stopping`.
-    pub(super) roles: JoinSet<()>,
+    pub(super) roles: Supervisor,
     /// Where apalis workers run; they end by their contexts.
-    pub(super) lanes: JoinSet<()>,
+    pub(super) lanes: Supervisor,
 }
 
 /// A stage's permits, and who notices when the API as a whole is not well.
@@ -48,9 +48,9 @@ pub(super) struct Watched {
 }
 
 /// A stage that runs.
-pub(super) struct Fitted<J> {
-    /// Where jobs in hand are brought, each with its permit.
-    pub(super) entrance: mpsc::Sender<InHand<J>>,
+pub(super) struct Fitted<S: Stage> {
+    /// Where jobs in hand are brought.
+    pub(super) entrance: Entrance<S>,
     /// The permits.
     pub(super) window: Window,
     /// By which the apalis worker is stopped.
@@ -66,7 +66,7 @@ impl Fitter {
         rate: Option<f64>,
         watched: Watched,
         alarm: Arc<Alarm>,
-    ) -> Fitted<S::Job> {
+    ) -> Fitted<S> {
         let Watched { window, guard } = watched;
         let settle = Settle {
             stage: stage.clone(),
@@ -91,11 +91,12 @@ impl Fitter {
                     Ok::<_, BoxDynError>(caller.call(job, since + call_limit, began).await)
                 }
             });
-        self.lanes.spawn(worker.run().map(|ended| {
+        let lane = worker.run().map(|ended| {
             if let Err(error) = ended {
                 tracing::error!(%error, "the {} worker ended", S::NAME);
             }
-        }));
+        });
+        self.lanes.spawn(S::LANE, lane);
         let claims = ClaimLoop {
             stage,
             worker: Arc::clone(&self.worker),
@@ -107,7 +108,7 @@ impl Fitter {
             alarm,
             turns: self.health.turns(S::NAME),
         };
-        self.roles.spawn(claims.run(self.stopping.clone()));
+        self.roles.spawn(S::NAME, claims.run(self.stopping.clone()));
         Fitted { entrance, window, context }
     }
 }

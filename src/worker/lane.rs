@@ -2,7 +2,9 @@
 //!
 //! A lane carries jobs in hand from the claim loop and the intake to one apalis worker. No error
 //! ever leaves it (apalis drops a worker and its running handlers on one) and it never says that
-//! it is at its end (the worker would idle for ever): it ends by the worker's own stop.
+//! it is at its end (the worker would idle for ever): it ends by the worker's own stop. Should the
+//! apalis worker end early all the same, the calls in hand go on, for each is a task of its own,
+//! and what was not begun is handed back.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,6 +18,8 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tower::{Layer, Service};
 
@@ -35,9 +39,42 @@ pub(crate) struct Lane<S: Stage> {
 impl<S: Stage> Lane<S> {
     /// A lane and its entrance. It holds as many jobs as there are permits, so that whoever has
     /// a permit never waits at the entrance.
-    pub(crate) fn new(permits: usize, settle: Settle<S>) -> (mpsc::Sender<InHand<S::Job>>, Self) {
-        let (entrance, jobs) = mpsc::channel(permits);
-        (entrance, Self { jobs, settle })
+    pub(crate) fn new(permits: usize, settle: Settle<S>) -> (Entrance<S>, Self) {
+        let (sender, jobs) = mpsc::channel(permits);
+        (Entrance { sender, settle: settle.clone() }, Self { jobs, settle })
+    }
+}
+
+impl<S: Stage> Drop for Lane<S> {
+    fn drop(&mut self) {
+        self.jobs.close();
+        while let Ok(in_hand) = self.jobs.try_recv() {
+            // Without a runtime the whole process ends, and the leases heal it.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(self.settle.clone().settle(in_hand, Err(Cut::Stopped)));
+            }
+        }
+    }
+}
+
+/// Where jobs in hand are brought, each with its permit. Cheap to clone.
+pub(crate) struct Entrance<S: Stage> {
+    sender: mpsc::Sender<InHand<S::Job>>,
+    settle: Settle<S>,
+}
+
+impl<S: Stage> Clone for Entrance<S> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), settle: self.settle.clone() }
+    }
+}
+
+impl<S: Stage> Entrance<S> {
+    /// Has a job's call begun, or hands the job back when the lane has ended.
+    pub(crate) async fn bring(&self, in_hand: InHand<S::Job>) {
+        if let Err(SendError(in_hand)) = self.sender.send(in_hand).await {
+            self.settle.clone().settle(in_hand, Err(Cut::Stopped)).await;
+        }
     }
 }
 
@@ -176,7 +213,8 @@ where
         let in_hand = task.args.with_permit();
         let handler = self.inner.call(task);
         let mut settle = self.settle.clone();
-        Box::pin(async move {
+        // A task of its own, which outlives the apalis worker.
+        let call = tokio::spawn(async move {
             let answered = tokio::select! {
                 // An answer that is there is not given up.
                 biased;
@@ -188,6 +226,11 @@ where
                 _ = settle.broken_off.wait_for(|it| *it) => Err(Cut::Stopped),
             };
             settle.settle(in_hand, answered).await;
+        });
+        Box::pin(async move {
+            if let Err(error) = call.await {
+                tracing::error!(%error, "{}: a call broke down; its lease heals it", S::NAME);
+            }
             Ok(())
         })
     }

@@ -54,6 +54,7 @@ impl Stage for PollStage {
     type Job = PollClaim;
     type Outcome = StatusOutcome;
     const NAME: &'static str = "poll";
+    const LANE: &'static str = "poll-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<PollClaim>, QueueError> {
         self.queue.claim_polls(claimant).await

@@ -1,7 +1,8 @@
 //! Writes settlements: those that arrive together go to Redis in one round trip.
 //!
 //! A settlement is repeated until Redis has answered, however long that takes: the scripts know
-//! a repetition. A worker that dies before that leaves a lease, which heals the job. What was paid
+//! a repetition. A worker that dies before that leaves a lease, which heals the job. A loop that
+//! ends early leaves what it had where its second run takes it up. What was paid
 //! for and cannot be recorded is said in the log with all its ids, for nothing else knows it.
 
 use std::convert::Infallible;

@@ -24,6 +24,8 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     type Outcome: Debug + Send + Sync + 'static;
     /// Its name in logs, metrics and on the wake channel.
     const NAME: &'static str;
+    /// The name of its lane among the roles.
+    const LANE: &'static str;
 
     /// Takes due jobs into this worker's hands. After an error it is called again in the same way.
     fn claim(

@@ -56,6 +56,7 @@ impl Stage for SubmitStage {
     type Job = SubmitClaim;
     type Outcome = SubmitOutcome;
     const NAME: &'static str = "submit";
+    const LANE: &'static str = "submit-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitClaim>, QueueError> {
         let (claimed, overdue) =

@@ -11,6 +11,7 @@
 //! - `forgotten`: paid answers to jobs whose records are gone.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `bad_input`: what producers should not send, and do.
+//! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
 //! - `secrets`: values that must be seen nowhere.
@@ -34,5 +35,6 @@ mod outages;
 mod scripts;
 mod secrets;
 mod snippets;
+mod supervision;
 mod support;
 mod troubles;

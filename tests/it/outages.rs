@@ -69,6 +69,23 @@ async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
     assert_eq!(site.ends().await, [("a".to_owned(), "completed".to_owned())]);
 }
 
+/// Whoever read the log has gone away: what cannot be written is lost, and nothing else.
+#[tokio::test]
+async fn a_worker_whose_log_nobody_reads_goes_on() {
+    let site = Site::new(faultless()).await;
+    let (worker, mut log) = site.worker_with_log();
+    log.next_line().await.unwrap();
+    drop(log);
+    for number in 1..=3 {
+        // Each is refused with a warning, by the role that reads the inbox.
+        site.xadd("{}").await;
+        site.results_reach(number, SOON).await;
+    }
+    site.xadd(&body("a")).await;
+    site.results_reach(4, SOON).await;
+    assert_eq!(worker.stop().await, Some(0));
+}
+
 /// Packets vanish: the connections are open, and nothing comes back through them any more.
 #[tokio::test]
 async fn a_connection_that_falls_silent_is_replaced() {
