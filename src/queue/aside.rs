@@ -17,7 +17,7 @@ impl Queue {
     /// What the server answered. After a lost reply it may be there; repeated, it is there twice.
     pub async fn keep_aside(&self, id: &JobId, reason: &str) -> Result<(), QueueError> {
         let mut add = command("XADD");
-        add.arg(self.keys.named("rejected")).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+        add.arg(self.keys.rejected()).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
         for (name, value) in
             [("client-request-id", id.as_str()), ("entry-id", ""), ("reason", reason), ("job", "")]
         {

@@ -2,13 +2,18 @@
 //! and every POST in hand is answered and settled.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use reelq::cli::private_redis::free_port;
+use reelq::gateway::Operations;
+use reelq::job::QueueName;
+use reelq::telemetry::install_metrics;
 use reelq::worker::Worker;
 use tokio::time::{Instant, timeout};
 
-use super::support::processes::{Site, body, faultless, until};
+use super::support::processes::{Http, Site, body, faultless, until};
 use super::support::{id, job};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -82,6 +87,28 @@ async fn whichever_role_ends_the_worker_stops_and_every_post_in_hand_is_settled(
     assert_eq!(worker.roles(), ROLES);
     worker.stop().await;
     join_all(ROLES.into_iter().chain(["http"]).map(a_worker_without)).await;
+}
+
+#[tokio::test]
+async fn healthz_names_the_role_while_the_calls_in_hand_end() {
+    let (site, mut worker) = busy().await;
+    let queue = site.queue.queue.clone();
+    let metrics = install_metrics(&QueueName::new("video").unwrap()).unwrap();
+    let operations = Operations { queue, health: worker.health().clone(), metrics };
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().await.unwrap()));
+    worker.watch("http", operations.serve(address).await.unwrap());
+    let http = Http(address.to_string());
+    assert_eq!(http.get("/healthz").await, (200, "ok\n".to_owned()));
+    assert!(worker.end_role("wake"));
+    let asked = async {
+        let ill = (503, "the role wake ended: it was aborted\n".to_owned());
+        until("/healthz to fail", SOON, async || http.get("/healthz").await == ill).await;
+        assert_eq!(http.get("/readyz").await, (503, "stopping\n".to_owned()));
+        assert!(site.queue.exists("leases").await, "the POSTs are still in hand");
+    };
+    let (ended, ()) = tokio::join!(worker.run_until(pending()), asked);
+    assert_eq!(ended.unwrap_err().name, "wake");
+    assert_all_settled(&site, "wake").await;
 }
 
 /// The settler ends with a batch half written and outcomes waiting: its second run has them all.

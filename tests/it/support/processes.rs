@@ -200,7 +200,7 @@ pub(crate) async fn errors(mut log: Lines<BufReader<ChildStderr>>) -> Vec<serde_
 }
 
 /// Where a worker serves health and metrics.
-pub(crate) struct Http(String);
+pub(crate) struct Http(pub(crate) String);
 
 impl Http {
     /// The code and the text of an answer.
