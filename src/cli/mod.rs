@@ -190,6 +190,13 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::RoleEnded;
+
+    #[test]
+    fn a_role_that_ended_is_no_success() {
+        let ended = RoleEnded { name: "settler", why: "it returned".to_owned() };
+        assert_eq!(exit_code(&ended.into()), SOME_FAILED);
+    }
 
     #[test]
     fn the_contract_names_the_exit_codes() {

@@ -78,10 +78,9 @@ impl Health {
     pub(crate) fn role_ended(&self, ended: RoleEnded) {
         self.ended.send_if_modified(|first| {
             let is_first = first.is_none();
-            first.get_or_insert_with(|| ended.clone());
+            first.get_or_insert(ended);
             is_first
         });
-        tracing::error!(role = ended.name, "{ended}");
     }
 
     /// Returns when a role has ended early.

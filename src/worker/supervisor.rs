@@ -147,8 +147,10 @@ impl Watcher {
             Ok(()) => "it returned".to_owned(),
             Err(_) => "it was aborted".to_owned(),
         };
-        self.health.role_ended(RoleEnded { name: self.name, why });
+        let ended = RoleEnded { name: self.name, why };
+        self.health.role_ended(ended.clone());
         self.stopping.send_replace(true);
+        tracing::error!(role = ended.name, "{ended}");
         true
     }
 }

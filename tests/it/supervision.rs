@@ -47,6 +47,15 @@ async fn busy() -> (Site, Worker) {
     (site, worker)
 }
 
+/// Waits until a loop does not turn any more, as when it waits for Redis.
+async fn stands(worker: &Worker, name: &str) {
+    let stands = async || {
+        let ages = worker.health().loop_ages();
+        ages.iter().any(|(it, age)| *it == name && *age > Duration::from_millis(1500))
+    };
+    until(&format!("{name} to wait for Redis"), SOON, stands).await;
+}
+
 /// Every POST was sent once and led to a job that is followed; nothing is left in anybody's hands.
 async fn assert_all_settled(site: &Site, case: &str) {
     for number in 0..POSTS {
@@ -116,15 +125,45 @@ async fn healthz_names_the_role_while_the_calls_in_hand_end() {
 async fn what_the_settler_had_in_its_hands_is_written_by_its_second_run() {
     let (site, worker) = busy().await;
     let _: () = site.queue.command(&["CLIENT", "PAUSE", "4000", "ALL"]).await;
-    let stands = || {
-        let ages = worker.health().loop_ages();
-        ages.iter().any(|(name, age)| *name == "settler" && *age > Duration::from_millis(1500))
-    };
-    until("the settler to wait for Redis", SOON, async || stands()).await;
+    stands(&worker, "settler").await;
     assert!(worker.end_role("settler"));
     let ended = timeout(SOON, worker.run_until(pending())).await.unwrap();
     assert_eq!(ended.unwrap_err().name, "settler");
     assert_all_settled(&site, "the settler in a write").await;
+}
+
+/// A claim brings a job after the lane has ended: it is not begun, and another worker may.
+#[tokio::test]
+async fn what_comes_to_a_lane_that_has_ended_is_handed_back() {
+    let site = Site::new(faultless()).await;
+    let worker = site.worker_in_process().await;
+    let _: () = site.queue.command(&["SET", "reelq:{video}:paused", ""]).await;
+    site.xadd(&body("late")).await;
+    until("its admission", SOON, async || site.queue.exists("submit").await).await;
+    // The claim is under way when Redis stands still.
+    let () = redis::pipe()
+        .atomic()
+        .cmd("DEL")
+        .arg("reelq:{video}:paused")
+        .ignore()
+        .cmd("PUBLISH")
+        .arg(&["reelq:{video}:wake", "submit"])
+        .ignore()
+        .cmd("CLIENT")
+        .arg(&["PAUSE", "4000", "ALL"])
+        .ignore()
+        .query_async(&mut site.queue.raw.clone())
+        .await
+        .unwrap();
+    stands(&worker, "submit").await;
+    assert!(worker.end_role("submit-lane"));
+    let ended = timeout(SOON, worker.run_until(pending())).await.unwrap();
+    assert_eq!(ended.unwrap_err().name, "submit-lane");
+    let record = site.queue.queue.record(&id("late")).await.unwrap().unwrap();
+    assert_eq!(record.state(), "waiting", "{record:?}");
+    assert!(record.get("history").unwrap().ends_with("handed back: the worker stopped"));
+    assert_eq!((record.get("attempts"), site.sandbox.posts_of("late")), (Some("0"), 0));
+    assert!(!site.queue.exists("leases").await);
 }
 
 /// The pulse beats on while the calls in hand end, so that nobody takes them over.
