@@ -43,6 +43,8 @@ pub fn init(log: &Log, verbosity: u8) -> Result<(), TelemetryError> {
     };
     let logs = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // Its complaint about a line that cannot be written would panic in whoever logs it.
+        .log_internal_errors(false)
         .with_env_filter(EnvFilter::try_new(filter)?);
     let text = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),

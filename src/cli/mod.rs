@@ -16,6 +16,7 @@ mod stats;
 mod status;
 mod worker;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -109,7 +110,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Ok(Outcome::SomeFailed) => ExitCode::from(SOME_FAILED),
         Ok(Outcome::WrongUsage) => ExitCode::from(WRONG_USAGE),
         Err(error) => {
-            eprintln!("reelq: {error:#}");
+            // Nobody may read it any more; the exit code says enough.
+            let _ = writeln!(std::io::stderr(), "reelq: {error:#}");
             ExitCode::from(exit_code(&error))
         }
     }
@@ -175,7 +177,6 @@ fn print_json(line: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// A line, or a table. A closed pipe is an error, so that nothing unread counts as printed.
 fn print_line(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    use std::io::Write;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
@@ -189,6 +190,13 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::RoleEnded;
+
+    #[test]
+    fn a_role_that_ended_is_no_success() {
+        let ended = RoleEnded { name: "settler", why: "it returned".to_owned() };
+        assert_eq!(exit_code(&ended.into()), SOME_FAILED);
+    }
 
     #[test]
     fn the_contract_names_the_exit_codes() {

@@ -1,7 +1,7 @@
-//! `reelq worker`: takes jobs until SIGTERM or SIGINT.
+//! `reelq worker`: takes jobs until SIGTERM or SIGINT, or until a role of it ends early.
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Outcome, connect};
 use crate::config::Loaded;
@@ -18,21 +18,19 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     tracing::info!(config.file = file, "configuration");
     let queue = connect(&loaded).await?;
     warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
-    let worker = Worker::start(settings, api, queue.clone()).await?;
-    let operations = match settings.http.listen {
-        Some(listen) => {
-            let operations = Operations { queue, health: worker.health().clone(), metrics };
-            Some(operations.serve(listen).await.context("http.listen")?)
-        }
-        None => None,
-    };
-    interrupted().await;
-    tokio::select! {
-        () = worker.stop() => {}
-        () = interrupted() => tracing::warn!("a second signal: ending at once; leases heal the rest"),
+    let mut worker = Worker::start(settings, api, queue.clone()).await?;
+    if let Some(listen) = settings.http.listen {
+        let operations = Operations { queue, health: worker.health().clone(), metrics };
+        worker.watch("http", operations.serve(listen).await.context("http.listen")?);
     }
-    if let Some(operations) = operations {
-        operations.abort();
+    let (mut first, mut second) = (Interrupts::listen(), Interrupts::listen());
+    let twice = async {
+        second.next().await;
+        second.next().await;
+    };
+    tokio::select! {
+        ended = worker.run_until(first.next()) => ended?,
+        () = twice => tracing::warn!("a second signal: ending at once; leases heal the rest"),
     }
     Ok(Outcome::Success)
 }
@@ -55,11 +53,28 @@ fn warn_of_eviction(policy: Option<&str>) {
 
 /// Returns at the next SIGTERM or SIGINT.
 pub(super) async fn interrupted() {
-    let listen = |kind| signal(kind).expect("the runtime handles signals");
-    let (mut terminate, mut interrupt) =
-        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    Interrupts::listen().next().await;
+}
+
+/// SIGTERM and SIGINT from a moment on.
+struct Interrupts {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).expect("the runtime handles signals");
+        Self {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

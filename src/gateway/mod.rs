@@ -1,6 +1,6 @@
 //! The HTTP front: what a worker serves on `http.listen` for those who operate it.
 //!
-//! `/healthz` (is a loop stuck?), `/readyz` (can it work?), `/metrics`. The remote API's troubles
+//! `/healthz` (has a role ended, is a loop stuck?), `/readyz` (can it work?), `/metrics`. The remote API's troubles
 //! do not make a worker unready: restarting it would not help (docs/contract.md, section 8).
 
 use std::io;
@@ -71,11 +71,10 @@ impl Operations {
 }
 
 async fn healthz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
-    let stuck = shown.operations.health.stuck();
-    if stuck.is_empty() {
-        return (StatusCode::OK, "ok\n".to_owned());
+    match shown.operations.health.illness() {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness + "\n"),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {}\n", stuck.join(", ")))
 }
 
 async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {

@@ -29,6 +29,11 @@ pub enum SubmitOutcome {
         /// What happened, in words.
         detail: String,
     },
+    /// Likewise, and another worker may send it at once: this one stops.
+    HandedBack {
+        /// What happened, in words.
+        detail: String,
+    },
     /// The API refuses the call: the job's fault or ours.
     Refused {
         /// What happened, in words.
@@ -95,7 +100,7 @@ impl SubmitOutcome {
     #[must_use]
     pub fn sign(&self) -> Sign {
         match self {
-            Self::NotTried { .. } => Sign::Nothing,
+            Self::NotTried { .. } | Self::HandedBack { .. } => Sign::Nothing,
             Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => Sign::Nothing,
             Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => Sign::Alive,
             Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
@@ -111,6 +116,7 @@ impl SubmitOutcome {
         match self {
             Self::RetryLater { detail, .. }
             | Self::NotTried { detail }
+            | Self::HandedBack { detail }
             | Self::Refused { detail, .. }
             | Self::Unknown { detail, .. }
             | Self::NotUnderstood { detail, .. } => Some(detail),

@@ -6,6 +6,7 @@
 //! Nothing here knows HTTP or what an answer means.
 
 mod admit;
+mod aside;
 mod by_hand;
 mod claim;
 mod connection;

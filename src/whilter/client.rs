@@ -5,7 +5,7 @@
 //! may be paid twice.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,23 @@ pub enum BuildError {
     Http(#[from] reqwest::Error),
 }
 
+/// When the request of a call began to be sent, for whoever breaks the call off: a request that
+/// was not begun was surely not accepted.
+#[derive(Debug, Default)]
+pub struct Began(Mutex<Option<Instant>>);
+
+impl Began {
+    /// `None`: nothing was sent that the API has not refused since.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+}
+
 /// A client of the remote API. Cheap to clone; clones share connections and token.
 #[derive(Clone)]
 pub struct Client(Arc<Parts>);
@@ -78,17 +95,25 @@ impl Client {
         Ok(Self(Arc::new(Parts { endpoints, tokens, posts, gets })))
     }
 
-    /// Submits the request of `id`, whose body is sent as it is. Over by `deadline`.
-    pub async fn submit(&self, id: &JobId, body: Bytes, deadline: Instant) -> SubmitOutcome {
+    /// Submits the request of `id`, whose body is sent as it is. Over by `deadline`. `began` says
+    /// what was sent so far.
+    pub async fn submit(
+        &self,
+        id: &JobId,
+        body: Bytes,
+        deadline: Instant,
+        began: &Began,
+    ) -> SubmitOutcome {
         let outgoing = || {
             let url = self.0.endpoints.submit.clone();
             let mut outgoing = Outgoing::post(url, body.clone());
             outgoing.request.headers_mut().insert(CONTENT_TYPE, JSON);
             outgoing
         };
-        match self.call("submit", &self.0.posts, outgoing, deadline).await {
-            Ok((answer, access, began)) => {
-                outcome::of_submit(id, &answer, began.elapsed(), &access.secrets())
+        match self.call("submit", &self.0.posts, outgoing, deadline, began).await {
+            Ok((answer, access)) => {
+                let sent_ago = began.at().map_or(Duration::ZERO, |at| at.elapsed());
+                outcome::of_submit(id, &answer, sent_ago, &access.secrets())
             }
             Err(NoToken::Refused(detail)) => {
                 SubmitOutcome::Refused { detail, refusal: Refusal::Credentials }
@@ -113,10 +138,8 @@ impl Client {
             return StatusOutcome::BadRequest { detail };
         };
         let outgoing = || Outgoing::get(url.clone());
-        match self.call("status", &self.0.gets, outgoing, deadline).await {
-            Ok((answer, access, _)) => {
-                outcome::of_status(id, deliverable, &answer, &access.secrets())
-            }
+        match self.call("status", &self.0.gets, outgoing, deadline, &Began::default()).await {
+            Ok((answer, access)) => outcome::of_status(id, deliverable, &answer, &access.secrets()),
             Err(NoToken::Refused(detail)) => {
                 StatusOutcome::Refused { detail, refusal: Refusal::Credentials }
             }
@@ -127,7 +150,7 @@ impl Client {
         }
     }
 
-    /// The exchange, with a token and when it began; repeated when the API refuses a token and a newer one
+    /// The exchange, with a token; repeated when the API refuses a token and a newer one
     /// is there, and once with one that is fetched for it. An error says that the request was not
     /// accepted, and that no token or no time was left to try it (again).
     async fn call(
@@ -136,7 +159,8 @@ impl Client {
         transport: &Transport,
         outgoing: impl Fn() -> Outgoing,
         deadline: Instant,
-    ) -> Result<(Answer, Arc<Access>, Instant), NoToken> {
+        began: &Began,
+    ) -> Result<(Answer, Arc<Access>), NoToken> {
         let (mut stale, mut is_renewed) = (None, false);
         loop {
             let access = self.0.tokens.get(stale, deadline).await?;
@@ -148,22 +172,23 @@ impl Client {
             let headers = outgoing.request.headers_mut();
             headers.insert(AUTHORIZATION, access.authorization.clone());
             headers.insert(API_KEY, access.api_key.clone());
-            let began = Instant::now();
+            began.set(Some(Instant::now()));
             let answer = transport.exchange(endpoint, outgoing, until).await;
             let tokens = &self.0.tokens;
             if answer.code() != Some(401) {
                 if answer.code().is_some() {
                     tokens.worked();
                 }
-                return Ok((answer, access, began));
+                return Ok((answer, access));
             }
+            began.set(None);
             if !tokens.is_superseded(access.generation) {
                 if is_renewed && tokens.are_revoked_by_others() {
                     let detail = "401: our tokens are revoked again and again";
                     return Err(NoToken::NotTried(detail.to_owned()));
                 }
                 if is_renewed {
-                    return Ok((answer, access, began));
+                    return Ok((answer, access));
                 }
                 is_renewed = true;
             }

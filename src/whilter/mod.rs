@@ -17,5 +17,5 @@ mod token;
 mod transport;
 mod wire;
 
-pub use client::{BuildError, Client};
+pub use client::{Began, BuildError, Client};
 pub use token::TokenTurn;

@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
 use super::guard::Guard;
 use super::health::Turns;
+use super::lane::Entrance;
 use super::retry::Retry;
 use super::stage::{InHand, Stage};
 use crate::queue::{CLAIM_BATCH, Claimant};
@@ -27,7 +28,7 @@ pub(crate) struct ClaimLoop<S: Stage> {
     pub(crate) rate: Option<f64>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) guard: Arc<Guard>,
-    pub(crate) entrance: mpsc::Sender<InHand<S::Job>>,
+    pub(crate) entrance: Entrance<S>,
     pub(crate) alarm: Arc<Alarm>,
     pub(crate) turns: Turns,
 }
@@ -108,10 +109,8 @@ impl<S: Stage> ClaimLoop<S> {
         }
         let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {
-            let permit = permits.split(1);
-            let in_hand = InHand { job: Arc::new(job), since, probe, permit };
-            // The lane has room for every permit and outlives this loop.
-            let _ = self.entrance.send(in_hand).await;
+            let in_hand = InHand { probe, ..InHand::new(job, since, permits.split(1)) };
+            self.entrance.bring(in_hand).await;
         }
         if let Some(delay) = claimed.next_in {
             self.alarm.ring_in(delay);

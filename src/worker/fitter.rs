@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContext};
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::alarm::Alarm;
 use super::claims::ClaimLoop;
+use super::faults::Faults;
 use super::guard::Guard;
 use super::health::Health;
-use super::lane::Lane;
+use super::lane::{Entrance, Lane, Settle};
 use super::settler::Settler;
 use super::stage::{InHand, Stage};
+use super::supervisor::Supervisor;
 use super::window::Window;
 
 /// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
@@ -35,9 +36,9 @@ pub(super) struct Fitter {
     /// Turns true when nothing new may be taken.
     pub(super) stopping: watch::Receiver<bool>,
     /// Where claim loops run; they end by `stopping`.
-    pub(super) roles: JoinSet<()>,
+    pub(super) roles: Supervisor,
     /// Where apalis workers run; they end by their contexts.
-    pub(super) lanes: JoinSet<()>,
+    pub(super) lanes: Supervisor,
 }
 
 /// A stage's permits, and who notices when the API as a whole is not well.
@@ -47,9 +48,9 @@ pub(super) struct Watched {
 }
 
 /// A stage that runs.
-pub(super) struct Fitted<J> {
-    /// Where jobs in hand are brought, each with its permit.
-    pub(super) entrance: mpsc::Sender<InHand<J>>,
+pub(super) struct Fitted<S: Stage> {
+    /// Where jobs in hand are brought.
+    pub(super) entrance: Entrance<S>,
     /// The permits.
     pub(super) window: Window,
     /// By which the apalis worker is stopped.
@@ -65,15 +66,17 @@ impl Fitter {
         rate: Option<f64>,
         watched: Watched,
         alarm: Arc<Alarm>,
-    ) -> Fitted<S::Job> {
+    ) -> Fitted<S> {
         let Watched { window, guard } = watched;
-        let (entrance, lane) = Lane::new(
-            concurrency,
-            stage.clone(),
-            self.settler.clone(),
-            Arc::clone(&guard),
-            self.broken_off.clone(),
-        );
+        let settle = Settle {
+            stage: stage.clone(),
+            settler: self.settler.clone(),
+            guard: Arc::clone(&guard),
+            faults: Arc::new(Faults::new(S::NAME)),
+            stopping: self.stopping.clone(),
+            broken_off: self.broken_off.clone(),
+        };
+        let (entrance, lane) = Lane::new(concurrency, settle);
         let context = WorkerContext::new(&format!("{}/{}", self.worker, S::NAME));
         let call_limit = self.lease.saturating_sub(LEASE_RESERVE);
         let caller = stage.clone();
@@ -84,14 +87,16 @@ impl Fitter {
             .build(move |in_hand: InHand<S::Job>| {
                 let caller = caller.clone();
                 async move {
-                    Ok::<_, BoxDynError>(caller.call(in_hand.job, in_hand.since + call_limit).await)
+                    let InHand { job, since, began, .. } = in_hand;
+                    Ok::<_, BoxDynError>(caller.call(job, since + call_limit, began).await)
                 }
             });
-        self.lanes.spawn(worker.run().map(|ended| {
+        let lane = worker.run().map(|ended| {
             if let Err(error) = ended {
                 tracing::error!(%error, "the {} worker ended", S::NAME);
             }
-        }));
+        });
+        self.lanes.spawn(S::LANE, lane);
         let claims = ClaimLoop {
             stage,
             worker: Arc::clone(&self.worker),
@@ -103,7 +108,7 @@ impl Fitter {
             alarm,
             turns: self.health.turns(S::NAME),
         };
-        self.roles.spawn(claims.run(self.stopping.clone()));
+        self.roles.spawn(S::NAME, claims.run(self.stopping.clone()));
         Fitted { entrance, window, context }
     }
 }

@@ -2,7 +2,8 @@
 //! is well again (docs/contract.md, section 7).
 //!
 //! One guard per stage and process. A run of bad signs is counted here; what follows from it is
-//! in Redis, for all workers: one worker's discovery stops all, one probe releases all.
+//! in Redis, for all workers: one worker's discovery stops all, one probe releases all. A call's
+//! sign is noted at once, and told to the others only when what the call came to is written.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ pub(crate) struct Guard {
 struct Inner {
     /// As last seen.
     state: StageState,
+    /// What a call has found and the others are still to be told.
+    found: Option<StageState>,
     /// As last said in the log.
     said: StageState,
     runs: Runs,
@@ -51,6 +54,17 @@ impl Inner {
         }
         self.state = state;
     }
+}
+
+/// What a call found out about the API, for the other workers.
+#[derive(Debug)]
+pub(crate) struct Tidings {
+    news: News,
+    job: JobId,
+    /// In words.
+    reason: String,
+    /// How long the API wants not to be called.
+    asked: Duration,
 }
 
 /// Runs of bad signs, since the API last was alive.
@@ -102,15 +116,21 @@ impl Guard {
         self.inner().saw(state);
     }
 
+    /// The stage's state as far as this process knows, which may be ahead of the others.
+    fn state(&self) -> StageState {
+        let inner = self.inner();
+        inner.found.unwrap_or(inner.state)
+    }
+
     /// Whether the stage is closed or limited, as far as this process knows.
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner().state != StageState::Open
+        self.state() != StageState::Open
     }
 
     /// Whether the stage is halted, as far as this process knows: then no job may end by what the
     /// API answers to it.
     pub(crate) fn is_halted(&self) -> bool {
-        self.inner().state == StageState::Halted
+        self.state() == StageState::Halted
     }
 
     /// Whether several jobs in a row were refused or unknown to the API: then the fault is hardly
@@ -120,38 +140,50 @@ impl Guard {
     }
 
     /// A call has ended, with this sign, in words `why`. `probe` is the state of the closed stage
-    /// that the call was to probe.
-    pub(crate) async fn note(&self, id: &JobId, sign: Sign, why: &str, probe: Option<StageState>) {
+    /// that the call was to probe. Returns what is to be told to the other workers.
+    pub(crate) fn note(
+        &self,
+        id: &JobId,
+        sign: Sign,
+        why: &str,
+        probe: Option<StageState>,
+    ) -> Option<Tidings> {
         self.window.ended(sign == Sign::Alive);
-        let news = {
-            let mut inner = self.inner();
-            let state = probe.unwrap_or(inner.state);
-            inner.runs.note(id, sign, state, probe.is_some())
-        };
-        let Some(news) = news else { return };
+        let mut inner = self.inner();
+        let state = probe.unwrap_or(inner.state);
+        let news = inner.runs.note(id, sign, state, probe.is_some())?;
+        inner.found = state_after(news).or(inner.found);
         let asked = if let Sign::Limited(wait) = sign { wait } else { Duration::ZERO };
-        let wait = self.backoff.delay(0).max(asked);
-        let stage = self.stage;
-        let report =
-            Report { stage, news, reason: why, wait, wait_at_most: self.backoff.max, job: id };
-        match self.queue.report(report, self.rules).await {
-            Ok(true) => self.changed(news, why, wait),
-            Ok(false) => {}
-            // The next call that ends brings the same news.
-            Err(error) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
-        }
+        Some(Tidings { news, job: id.clone(), reason: why.to_owned(), asked })
     }
 
-    /// What this process has just changed, it need not be told.
-    fn changed(&self, news: News, why: &str, again_in: Duration) {
-        let state = match news {
-            News::Halted => StageState::Halted,
-            News::Broken => StageState::Broken,
-            News::Limited => StageState::Limited,
-            News::Alive => StageState::Open,
-            News::ProbeFailed => return,
-        };
-        self.saw(StageView { state, reason: why.to_owned(), again_in });
+    /// Tells the other workers, which takes time while Redis is slow.
+    pub(crate) async fn tell(&self, tidings: Tidings) {
+        let Tidings { news, job, reason, asked } = tidings;
+        let stage = self.stage;
+        let wait = self.backoff.delay(0).max(asked);
+        let wait_at_most = self.backoff.max;
+        let report = Report { stage, news, reason: &reason, wait, wait_at_most, job: &job };
+        let told = self.queue.report(report, self.rules).await;
+        self.inner().found = None;
+        match (told, state_after(news)) {
+            // What this process has just changed, it need not be told.
+            (Ok(true), Some(state)) => self.saw(StageView { state, reason, again_in: wait }),
+            (Ok(_), _) => {}
+            // The next call that ends brings the same news.
+            (Err(error), _) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
+        }
+    }
+}
+
+/// The state that a stage has by these news; `None`: the one it had.
+fn state_after(news: News) -> Option<StageState> {
+    match news {
+        News::Halted => Some(StageState::Halted),
+        News::Broken => Some(StageState::Broken),
+        News::Limited => Some(StageState::Limited),
+        News::Alive => Some(StageState::Open),
+        News::ProbeFailed => None,
     }
 }
 

@@ -1,11 +1,14 @@
-//! Whether a worker works: when its loops last turned and when Redis last answered.
+//! Whether a worker works: which role has ended, when its loops last turned and when Redis last
+//! answered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::supervisor::RoleEnded;
 use crate::queue::{StageState, StageView};
 
 /// A loop that has not turned for so long, while Redis answers, is stuck.
@@ -17,6 +20,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     inner: Arc<Mutex<Inner>>,
+    /// The first role that ended early.
+    ended: watch::Sender<Option<RoleEnded>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +74,37 @@ impl Health {
         self.lock().stopping = true;
     }
 
+    /// A role has ended while the worker ran.
+    pub(crate) fn role_ended(&self, ended: RoleEnded) {
+        self.ended.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(ended);
+            is_first
+        });
+    }
+
+    /// Returns when a role has ended early.
+    pub(crate) async fn role_has_ended(&self) {
+        // Never an error: there is a sender in our own hands.
+        let _ = self.ended.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// The first role that ended although nobody had told the worker to stop.
+    #[must_use]
+    pub fn ended(&self) -> Option<RoleEnded> {
+        self.ended.borrow().clone()
+    }
+
+    /// What is wrong with this process itself, in words; `None`: nothing that a restart would heal.
+    #[must_use]
+    pub fn illness(&self) -> Option<String> {
+        let stuck = self.stuck();
+        let stuck = (!stuck.is_empty()).then(|| format!("stuck: {}", stuck.join(", ")));
+        let ended = self.ended().map(|it| it.to_string());
+        let all: Vec<String> = ended.into_iter().chain(stuck).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
     /// The loops that are stuck although Redis answers.
     #[must_use]
     pub fn stuck(&self) -> Vec<&'static str> {
@@ -91,10 +127,10 @@ impl Health {
         self.lock().redis_answered.is_some_and(|at| at.elapsed() < AWAY_AFTER)
     }
 
-    /// Whether this process can work: Redis answers and it is not stopping.
+    /// Whether this process can work: Redis answers and it is not stopping, nor about to.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.redis_is_there() && !self.lock().stopping
+        self.redis_is_there() && !self.lock().stopping && self.ended().is_none()
     }
 
     /// What keeps the stages from working as they would, as of the last beat: one item a stage,
@@ -126,6 +162,7 @@ mod tests {
         assert!(!health.is_ready());
         health.redis_answered(false);
         assert_eq!(health.stuck(), vec!["intake"]);
+        assert_eq!(health.illness().as_deref(), Some("stuck: intake"));
         assert!(health.is_ready());
     }
 }

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::health::Turns;
+use super::lane::Entrance;
 use super::retry::Retry;
 use super::stage::InHand;
+use super::submit::SubmitStage;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
 use crate::queue::{
     ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, QueueError, RawEntry, SubmitClaim,
@@ -28,7 +30,7 @@ pub(crate) struct Admitter {
     pub(crate) lease: Duration,
     pub(crate) unknown_fields: UnknownFields,
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) entrance: mpsc::Sender<InHand<SubmitClaim>>,
+    pub(crate) entrance: Entrance<SubmitStage>,
     pub(crate) submit_alarm: Arc<Alarm>,
     /// Whether `submit.rate` is set: claims alone keep to it.
     pub(crate) rated: bool,
@@ -129,18 +131,17 @@ impl Admitter {
             report(&entry_id, &entry, *admission);
             match (admission, entry.id) {
                 (Admission::Leased, Some(id)) => {
-                    let job = Arc::new(SubmitClaim {
+                    let job = SubmitClaim {
                         id,
                         claim: Claim(1),
                         attempts: 0,
                         retries: 0,
                         unanswered: 0,
                         body: entry.body,
-                    });
+                    };
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));
                     telemetry::pickup(waited(&entry_id, admitted.at));
-                    // The lane has room for every permit and outlives the intake.
-                    let _ = self.entrance.send(InHand { job, since, probe: None, permit }).await;
+                    self.entrance.bring(InHand::new(job, since, permit)).await;
                 }
                 (Admission::Waiting, _) => self.submit_alarm.ring_in(Duration::ZERO),
                 _ => {}

@@ -2,7 +2,9 @@
 //!
 //! A lane carries jobs in hand from the claim loop and the intake to one apalis worker. No error
 //! ever leaves it (apalis drops a worker and its running handlers on one) and it never says that
-//! it is at its end (the worker would idle for ever): it ends by the worker's own stop.
+//! it is at its end (the worker would idle for ever): it ends by the worker's own stop. Should the
+//! apalis worker end early all the same, the calls in hand go on, for each is a task of its own,
+//! and what was not begun is handed back.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,13 +18,15 @@ use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{mpsc, oneshot, watch};
 use tower::{Layer, Service};
 
 use super::faults::Faults;
 use super::guard::Guard;
-use super::settler::Settler;
-use super::stage::{Held, InHand, Stage};
+use super::settler::{Due, Settler};
+use super::stage::{Cut, Held, InHand, Stage};
 use crate::job::Sign;
 use crate::queue::Settlement;
 
@@ -35,16 +39,42 @@ pub(crate) struct Lane<S: Stage> {
 impl<S: Stage> Lane<S> {
     /// A lane and its entrance. It holds as many jobs as there are permits, so that whoever has
     /// a permit never waits at the entrance.
-    pub(crate) fn new(
-        permits: usize,
-        stage: S,
-        settler: Settler,
-        guard: Arc<Guard>,
-        broken_off: watch::Receiver<bool>,
-    ) -> (mpsc::Sender<InHand<S::Job>>, Self) {
-        let (entrance, jobs) = mpsc::channel(permits);
-        let faults = Arc::new(Faults::new(S::NAME));
-        (entrance, Self { jobs, settle: Settle { stage, settler, guard, faults, broken_off } })
+    pub(crate) fn new(permits: usize, settle: Settle<S>) -> (Entrance<S>, Self) {
+        let (sender, jobs) = mpsc::channel(permits);
+        (Entrance { sender, settle: settle.clone() }, Self { jobs, settle })
+    }
+}
+
+impl<S: Stage> Drop for Lane<S> {
+    fn drop(&mut self) {
+        self.jobs.close();
+        while let Ok(in_hand) = self.jobs.try_recv() {
+            // Without a runtime the whole process ends, and the leases heal it.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(self.settle.clone().settle(in_hand, Err(Cut::Stopped)));
+            }
+        }
+    }
+}
+
+/// Where jobs in hand are brought, each with its permit. Cheap to clone.
+pub(crate) struct Entrance<S: Stage> {
+    sender: mpsc::Sender<InHand<S::Job>>,
+    settle: Settle<S>,
+}
+
+impl<S: Stage> Clone for Entrance<S> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), settle: self.settle.clone() }
+    }
+}
+
+impl<S: Stage> Entrance<S> {
+    /// Has a job's call begun, or hands the job back when the lane has ended.
+    pub(crate) async fn bring(&self, in_hand: InHand<S::Job>) {
+        if let Err(SendError(in_hand)) = self.sender.send(in_hand).await {
+            self.settle.clone().settle(in_hand, Err(Cut::Stopped)).await;
+        }
     }
 }
 
@@ -102,12 +132,53 @@ impl<S: Stage> BackendConfig for Lane<S> {
 /// The layer around a stage's handler: it alone turns an outcome into a move and has it written.
 #[derive(Clone)]
 pub(crate) struct Settle<S> {
-    stage: S,
-    settler: Settler,
-    guard: Arc<Guard>,
-    faults: Arc<Faults>,
+    pub(crate) stage: S,
+    pub(crate) settler: Settler,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) faults: Arc<Faults>,
+    /// Turns true when nothing new may be taken.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// Turns true when a stopping worker can wait no longer for the calls in hand.
-    broken_off: watch::Receiver<bool>,
+    pub(crate) broken_off: watch::Receiver<bool>,
+}
+
+impl<S: Stage> Settle<S> {
+    /// Has written what a call came to, and then tells the other workers what it says of the API:
+    /// what is paid for waits for nobody's news.
+    async fn settle(self, in_hand: InHand<S::Job>, answered: Result<S::Outcome, Cut>) {
+        let Self { stage, settler, guard, faults, mut stopping, .. } = self;
+        let InHand { job, since, probe, began, permit } = in_hand;
+        let (sign, outcome) = match answered {
+            Ok(outcome) => (S::sign(&outcome), outcome),
+            // It tells nothing of the API.
+            Err(cut) => (Sign::Nothing, S::cut_off(cut, began.at())),
+        };
+        let why = S::fault(&outcome);
+        if let Some(why) = why {
+            faults.note(job.id(), why);
+        }
+        let tidings = guard.note(job.id(), sign, why.unwrap_or_default(), probe);
+        let to = stage.decide(&job, outcome, since.elapsed(), &guard);
+        let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
+        let (until_written, written) = tidings.is_some().then(oneshot::channel).unzip();
+        settler.settle(Due { settlement, job, until_written }).await;
+        // The settler ends when nobody can bring anything any more.
+        drop(settler);
+        let (Some(tidings), Some(written)) = (tidings, written) else { return };
+        let tell = async {
+            // An error, too, says that nobody writes it any more.
+            let _ = written.await;
+            guard.tell(tidings).await;
+        };
+        tokio::pin!(tell);
+        tokio::select! {
+            () = &mut tell => return,
+            _ = stopping.wait_for(|it| *it) => {}
+        }
+        // Until the others know, nothing is begun in this call's place; but a stop does not wait.
+        drop(permit);
+        tell.await;
+    }
 }
 
 impl<S: Stage, Inner> Layer<Inner> for Settle<S> {
@@ -139,35 +210,27 @@ where
     }
 
     fn call(&mut self, mut task: Task<InHand<S::Job>>) -> Self::Future {
-        let permit = task.args.permit.take();
-        let job = Arc::clone(&task.args.job);
-        let (since, probe) = (task.args.since, task.args.probe);
+        let in_hand = task.args.with_permit();
         let handler = self.inner.call(task);
-        let Settle { stage, settler, guard, faults, mut broken_off } = self.settle.clone();
-        Box::pin(async move {
-            let (outcome, sign) = tokio::select! {
-                answer = handler => match answer {
-                    Ok(outcome) => {
-                        let sign = S::sign(&outcome);
-                        (outcome, sign)
-                    }
-                    Err(error) => {
-                        tracing::error!(job.id = %job.id(), %error, "a {} handler panicked", S::NAME);
-                        (stage.broken_off("its handler panicked"), Sign::Nothing)
-                    }
-                },
-                _ = broken_off.wait_for(|it| *it) => {
-                    (stage.broken_off("the worker stopped"), Sign::Nothing)
-                }
+        let mut settle = self.settle.clone();
+        // A task of its own, which outlives the apalis worker.
+        let call = tokio::spawn(async move {
+            let answered = tokio::select! {
+                // An answer that is there is not given up.
+                biased;
+                answered = handler => answered.map_err(|error| {
+                    let id = in_hand.job.id();
+                    tracing::error!(job.id = %id, %error, "a {} handler panicked", S::NAME);
+                    Cut::Panicked
+                }),
+                _ = settle.broken_off.wait_for(|it| *it) => Err(Cut::Stopped),
             };
-            let why = S::fault(&outcome);
-            if let Some(why) = why {
-                faults.note(job.id(), why);
+            settle.settle(in_hand, answered).await;
+        });
+        Box::pin(async move {
+            if let Err(error) = call.await {
+                tracing::error!(%error, "{}: a call broke down; its lease heals it", S::NAME);
             }
-            guard.note(job.id(), sign, why.unwrap_or_default(), probe).await;
-            let to = stage.decide(&job, outcome, since.elapsed(), &guard);
-            settler.settle(Settlement { id: job.id().clone(), claim: job.claim(), to }).await;
-            drop(permit);
             Ok(())
         })
     }

@@ -4,7 +4,8 @@
 //! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `pulse` (beats and due times),
 //! `sweeper` (what the dead left) and `wake`. They share permits and alarms and nothing else;
 //! nothing is held in memory that is not in Redis. A handler returns an outcome and never
-//! touches Redis; the layer around it settles it.
+//! touches Redis; the layer around it settles it. The supervisor notices a role that ends early:
+//! then the worker stops, as if it were told to.
 
 mod alarm;
 mod claims;
@@ -21,6 +22,7 @@ mod rules;
 mod settler;
 mod stage;
 mod submit;
+mod supervisor;
 mod sweeper;
 mod wake;
 mod window;
@@ -30,20 +32,21 @@ use std::time::Duration;
 
 use apalis::prelude::WorkerContext;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use self::alarm::Alarm;
+use self::alarm::{Alarm, LONGEST_WAIT};
 use self::fitter::{Fitter, Watched};
 use self::guard::Guard;
 use self::intake::{Admitter, Intake};
 use self::poll::PollStage;
-use self::pulse::Pulse;
+use self::pulse::{Pulse, PulseThread};
 pub(crate) use self::rules::retention;
 use self::rules::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
 use self::stage::Stage;
 use self::submit::SubmitStage;
+use self::supervisor::Supervisor;
 use self::sweeper::Sweeper;
 use self::wake::Wake;
 use self::window::Window;
@@ -52,6 +55,7 @@ use crate::queue::{Inbox, Queue, QueueError};
 use crate::whilter::{BuildError, Client, TokenTurn};
 
 pub use self::health::Health;
+pub use self::supervisor::RoleEnded;
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,13 +85,18 @@ pub struct Worker {
     broken_off: watch::Sender<bool>,
     /// Turns true when the last settlement is written.
     stopped: watch::Sender<bool>,
-    roles: JoinSet<()>,
-    lanes: JoinSet<()>,
+    /// They end when nothing new may be taken.
+    roles: Supervisor,
+    /// They end by their contexts.
+    lanes: Supervisor,
+    writer: Arc<Writer>,
     /// Ends when all lanes have ended and what they came to is written.
-    settling: JoinHandle<()>,
+    settling: Supervisor,
+    /// They serve to the very end.
+    lasting: Supervisor,
     contexts: Vec<WorkerContext>,
     windows: [Window; 2],
-    pulse: std::thread::JoinHandle<()>,
+    pulse: PulseThread,
 }
 
 impl Worker {
@@ -116,7 +125,8 @@ impl Worker {
         let watched_submit =
             watched(SubmitStage::NAME, settings.submit.concurrency, submit_policy.backoff);
         let watched_poll = watched(PollStage::NAME, settings.poll.concurrency, poll_policy.backoff);
-        let pulse = Pulse {
+        let supervised = || Supervisor::new(health.clone(), stopping.clone());
+        let pulse = Arc::new(Pulse {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             waits: longest_waits(settings),
@@ -127,10 +137,14 @@ impl Worker {
             health: health.clone(),
             turns: health.turns("pulse"),
             silent,
-        }
-        .start(stopped_seen)?;
+        });
+        let pulse_thread = PulseThread::start(stopped_seen)?;
+        let runtime = pulse_thread.runtime.clone();
+        let mut lasting = supervised();
+        lasting.keep("pulse", move || runtime.spawn(Arc::clone(&pulse).run()));
 
-        let (settler, settling) = Settler::new(Writer {
+        let (settler, unwritten) = Settler::new();
+        let writer = Arc::new(Writer {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             rules,
@@ -138,8 +152,11 @@ impl Worker {
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
             turns: health.turns("settler"),
+            unwritten,
         });
-        let settling = tokio::spawn(settling);
+        let mut settling = supervised();
+        let kept = Arc::clone(&writer);
+        settling.keep("settler", move || tokio::spawn(Arc::clone(&kept).run()));
 
         let mut fitter = Fitter {
             worker: Arc::clone(&name),
@@ -148,8 +165,8 @@ impl Worker {
             settler,
             broken_off: broken_off_seen,
             stopping: stopping.subscribe(),
-            roles: JoinSet::new(),
-            lanes: JoinSet::new(),
+            roles: supervised(),
+            lanes: supervised(),
         };
         let submit = SubmitStage {
             queue: queue.clone(),
@@ -199,9 +216,9 @@ impl Worker {
             turns: health.turns("intake"),
         };
         let wake = Wake { queue: queue.clone(), submit_alarm, poll_alarm };
-        roles.spawn(intake.run(stopping.subscribe()));
-        roles.spawn(sweeper.run(stopping.subscribe()));
-        roles.spawn(wake.run(stopping.subscribe()));
+        roles.spawn("intake", intake.run(stopping.subscribe()));
+        roles.spawn("sweeper", sweeper.run(stopping.subscribe()));
+        roles.spawn("wake", wake.run(stopping.subscribe()));
         tracing::info!(worker = %name, queue = %settings.queue.name, "worker started");
         Ok(Self {
             name,
@@ -213,10 +230,12 @@ impl Worker {
             stopped,
             roles,
             lanes,
+            writer,
             settling,
+            lasting,
             contexts: vec![submit.context, poll.context],
             windows: [submit.window, poll.window],
-            pulse,
+            pulse: pulse_thread,
         })
     }
 
@@ -232,8 +251,29 @@ impl Worker {
         &self.health
     }
 
+    /// Watches a task that serves this worker, such as its HTTP server, as one of its roles. It is
+    /// ended when the worker has stopped.
+    pub fn watch(&mut self, name: &'static str, task: JoinHandle<()>) {
+        self.lasting.watch(name, task);
+    }
+
+    /// Works until it is told to stop, or until one of its roles ends early, and stops.
+    ///
+    /// # Errors
+    /// The role that ended first although the worker was not told to stop, or by a panic.
+    pub async fn run_until(self, told: impl Future<Output = ()>) -> Result<(), RoleEnded> {
+        let health = self.health.clone();
+        tokio::select! {
+            () = told => {}
+            () = health.role_has_ended() => {}
+        }
+        self.stop().await;
+        health.ended().map_or(Ok(()), Err)
+    }
+
     /// Stops in good order: takes nothing new, lets the calls in hand end, and shortly before
-    /// the grace is over gives them up (checks are handed back, POSTs marked unconfirmed).
+    /// the grace is over gives them up: checks and POSTs that were not begun are handed back, other
+    /// POSTs marked unconfirmed. What cannot be written by its end is said in the log.
     pub async fn stop(mut self) {
         tracing::info!(worker = %self.name, "stopping: nothing new is taken");
         self.health.stopping();
@@ -241,7 +281,7 @@ impl Worker {
         self.stopping.send_replace(true);
         let give_up = until - self.grace.min(LAST_SETTLEMENTS);
         let waited = timeout_at(give_up, async {
-            while self.roles.join_next().await.is_some() {}
+            self.roles.ended().await;
             self.calls_end().await;
         });
         if waited.await.is_err() {
@@ -256,20 +296,41 @@ impl Worker {
         }
         self.roles.shutdown().await;
         self.lanes.shutdown().await;
-        if timeout_at(until, &mut self.settling).await.is_err() {
-            tracing::warn!("some outcomes could not be written; their leases will heal them");
-            self.settling.abort();
-        }
+        // The time may be over: then it leaves what it held, and that is given up.
+        let _ = timeout_at(until, self.settling.ended()).await;
+        self.settling.shutdown().await;
+        self.writer.give_up().await;
+        // Those that could not even queue what they came to say so now, which takes no time.
+        let _ = timeout(LONGEST_WAIT, self.calls_end()).await;
         match timeout_at(until, self.queue.forget_worker(&self.name)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
             Err(_) => tracing::warn!("not signed off in time; others notice in seconds"),
         }
         self.stopped.send_replace(true);
-        let pulse = self.pulse;
+        self.lasting.shutdown().await;
+        let thread = self.pulse.thread;
         // It ends at once, and has nothing to lose.
-        let _ = tokio::task::spawn_blocking(move || pulse.join()).await;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         tracing::info!(worker = %self.name, "stopped");
+    }
+
+    /// The names of its roles.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn roles(&self) -> Vec<&'static str> {
+        self.supervisors().iter().flat_map(|it| it.names()).collect()
+    }
+
+    /// Ends a role as a mistake of ours would, for a test; false: there is none of that name.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn end_role(&self, name: &str) -> bool {
+        self.supervisors().iter().any(|it| it.abort(name))
+    }
+
+    fn supervisors(&self) -> [&Supervisor; 4] {
+        [&self.roles, &self.lanes, &self.settling, &self.lasting]
     }
 
     /// Returns when every permit is free: no call is in hand, and what they came to is queued.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::stage::{Held, Stage, event};
+use super::stage::{Cut, Held, Stage, event};
 use crate::config::Deliverable;
 use crate::job::policy::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError, Retention};
 use crate::telemetry;
-use crate::whilter::Client;
+use crate::whilter::{Began, Client};
 
 impl Held for PollClaim {
     fn id(&self) -> &JobId {
@@ -21,6 +21,10 @@ impl Held for PollClaim {
 
     fn claim(&self) -> Claim {
         self.claim
+    }
+
+    fn whilter_request_id(&self) -> Option<&str> {
+        Some(&self.whilter_request_id)
     }
 }
 
@@ -51,19 +55,20 @@ impl Stage for PollStage {
     type Job = PollClaim;
     type Outcome = StatusOutcome;
     const NAME: &'static str = "poll";
+    const LANE: &'static str = "poll-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<PollClaim>, QueueError> {
         self.queue.claim_polls(claimant, self.retention).await
     }
 
-    async fn call(&self, job: Arc<PollClaim>, until: Instant) -> StatusOutcome {
+    async fn call(&self, job: Arc<PollClaim>, until: Instant, _: Arc<Began>) -> StatusOutcome {
         telemetry::poll_lateness(job.late_by);
         let transaction = &job.whilter_request_id;
         self.client.status(&job.id, transaction, self.deliverable, until).await
     }
 
-    fn broken_off(&self, why: &str) -> StatusOutcome {
-        StatusOutcome::RetryLater { detail: why.to_owned(), retry_after: None }
+    fn cut_off(cut: Cut, _: Option<Instant>) -> StatusOutcome {
+        StatusOutcome::RetryLater { detail: cut.to_string(), retry_after: None }
     }
 
     fn fault(outcome: &StatusOutcome) -> Option<&str> {

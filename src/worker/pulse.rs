@@ -1,13 +1,17 @@
 //! The pulse: one call a second that says this worker lives and learns what is due.
 //!
 //! It runs on a thread and a connection of its own, so that a busy runtime never makes a living
-//! worker look dead. Others are judged only after several beats in a row: after a stall of
+//! worker look dead. Should it end early, it is started again, for the calls in hand are to end
+//! before others take them over. Others are judged only after several beats in a row: after a stall of
 //! Redis everybody looks dead.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -38,29 +42,35 @@ pub(crate) struct Pulse {
     pub(crate) silent: watch::Sender<Vec<String>>,
 }
 
-impl Pulse {
+/// The thread on which a pulse runs.
+#[derive(Debug)]
+pub(crate) struct PulseThread {
+    pub(crate) runtime: Handle,
+    pub(crate) thread: thread::JoinHandle<()>,
+}
+
+impl PulseThread {
     /// Starts the thread; it ends when `stopped` turns true.
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
-    pub(crate) fn start(
-        self,
-        stopped: watch::Receiver<bool>,
-    ) -> std::io::Result<std::thread::JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
+    pub(crate) fn start(mut stopped: watch::Receiver<bool>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let until_stopped = async move {
+            // An error says that the worker is gone.
+            let _ = stopped.wait_for(|it| *it).await;
+        };
+        let thread = thread::Builder::new()
             .name("reelq-pulse".to_owned())
-            .spawn(move || runtime.block_on(self.run(stopped)))
+            .spawn(move || runtime.block_on(until_stopped))?;
+        Ok(Self { runtime: handle, thread })
     }
+}
 
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.beat_for_ever() => {}
-            _ = stopped.wait_for(|it| *it) => {}
-        }
-    }
-
-    async fn beat_for_ever(&self) {
+impl Pulse {
+    /// Runs until its thread ends.
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut retry = Retry::new("beat");
         loop {
             let Err(error) = self.beat_on_one_connection(&mut retry).await;

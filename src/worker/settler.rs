@@ -1,43 +1,81 @@
 //! Writes settlements: those that arrive together go to Redis in one round trip.
 //!
 //! A settlement is repeated until Redis has answered, however long that takes: the scripts know
-//! a repetition. A worker that dies before that leaves a lease, which heals the job.
+//! a repetition. A worker that dies before that leaves a lease, which heals the job. A loop that
+//! ends early leaves what it had where its second run takes it up. What was paid
+//! for and cannot be recorded is said in the log with all its ids, for nothing else knows it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::alarm::{Alarm, LONGEST_WAIT};
 use super::health::Turns;
 use super::retry::Retry;
+use super::stage::Held;
 use crate::job::JobId;
 use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
 use crate::telemetry;
+
+/// A settlement that is to be written.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) settlement: Settlement,
+    /// The job as it was claimed.
+    pub(crate) job: Arc<dyn Held>,
+    /// Dropped when it is written, for whoever waits for that.
+    pub(crate) until_written: Option<oneshot::Sender<Infallible>>,
+}
 
 /// Where handlers bring their settlements. When the last clone is gone, the loop writes what it
 /// has and ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
-    sender: mpsc::Sender<Settlement>,
+    sender: mpsc::Sender<Due>,
 }
 
 impl Settler {
-    /// A settler and the loop that serves it.
-    pub(crate) fn new(writer: Writer) -> (Self, impl Future<Output = ()>) {
+    /// A settler, and what is to be written.
+    pub(crate) fn new() -> (Self, Mutex<Unwritten>) {
         let (sender, receiver) = mpsc::channel(CLAIM_BATCH);
-        (Self { sender }, writer.run(receiver))
+        let unwritten = Unwritten { receiver, settlements: Vec::new(), origins: Vec::new() };
+        (Self { sender }, Mutex::new(unwritten))
     }
 
     /// Returns when the settlement is queued, which takes time only while Redis is slow.
-    pub(crate) async fn settle(&self, settlement: Settlement) {
-        // Fails only when the loop has ended with the process; the lease heals the job.
-        let _ = self.sender.send(settlement).await;
+    pub(crate) async fn settle(&self, due: Due) {
+        if let Err(SendError(due)) = self.sender.send(due).await {
+            say_given_up(&due.settlement, &*due.job);
+        }
+    }
+}
+
+/// What is still to be written. The loop holds it while it runs, and leaves it whole when it ends.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    receiver: mpsc::Receiver<Due>,
+    /// The batch that is being written.
+    settlements: Vec<Settlement>,
+    /// Where each of it comes from.
+    origins: Vec<Origin>,
+}
+
+/// The job of a settlement, and who waits until it is written.
+type Origin = (Arc<dyn Held>, Option<oneshot::Sender<Infallible>>);
+
+impl Unwritten {
+    fn take_up(&mut self, due: Due) {
+        self.settlements.push(due.settlement);
+        self.origins.push((due.job, due.until_written));
     }
 }
 
 /// The loop's surroundings.
+#[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) queue: Queue,
     pub(crate) worker: Arc<str>,
@@ -46,22 +84,45 @@ pub(crate) struct Writer {
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
     pub(crate) turns: Turns,
+    pub(crate) unwritten: Mutex<Unwritten>,
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Settlement>) {
-        let mut batch = Vec::with_capacity(CLAIM_BATCH);
+    /// Runs until nobody can bring settlements any more.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut unwritten = self.unwritten.lock().await;
+        let mut arrived = Vec::with_capacity(CLAIM_BATCH);
         loop {
             self.turns.turned();
-            match timeout(LONGEST_WAIT, receiver.recv_many(&mut batch, CLAIM_BATCH)).await {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(_) => continue,
+            // What an earlier run was about to write goes first.
+            if unwritten.settlements.is_empty() {
+                let more = unwritten.receiver.recv_many(&mut arrived, CLAIM_BATCH);
+                match timeout(LONGEST_WAIT, more).await {
+                    Ok(0) => return,
+                    Ok(_) => arrived.drain(..).for_each(|due| unwritten.take_up(due)),
+                    Err(_) => continue,
+                }
             }
-            let settled = self.write(&batch).await;
-            for (settlement, settled) in batch.drain(..).zip(settled) {
-                self.report(&settlement, settled);
+            let settled = self.write(&unwritten.settlements).await;
+            let written = unwritten.settlements.iter().zip(&unwritten.origins);
+            for ((settlement, (job, _)), settled) in written.zip(settled) {
+                self.report(settlement, &**job, settled).await;
             }
+            unwritten.settlements.clear();
+            unwritten.origins.clear();
+        }
+    }
+
+    /// Gives up what could not be written, which is said in the log; nobody may bring any more.
+    /// The loop must have ended.
+    pub(crate) async fn give_up(&self) {
+        let mut unwritten = self.unwritten.lock().await;
+        unwritten.receiver.close();
+        while let Ok(due) = unwritten.receiver.try_recv() {
+            unwritten.take_up(due);
+        }
+        for (settlement, (job, _)) in unwritten.settlements.iter().zip(&unwritten.origins) {
+            say_given_up(settlement, &**job);
         }
     }
 
@@ -75,7 +136,7 @@ impl Writer {
         }
     }
 
-    fn report(&self, settlement: &Settlement, settled: Settled) {
+    async fn report(&self, settlement: &Settlement, job: &dyn Held, settled: Settled) {
         let id = &settlement.id;
         match settled {
             Settled::Done => self.follow_up(id, &settlement.to),
@@ -89,7 +150,25 @@ impl Writer {
             }
             Settled::Stale => tracing::info!(job.id = %id, "a late answer under an old claim"),
             Settled::Late => tracing::info!(job.id = %id, "a late answer to an ended job"),
+            Settled::Gone if is_paid(&settlement.to) => self.keep_aside(settlement, job).await,
             Settled::Gone => tracing::warn!(job.id = %id, "its record is gone from Redis"),
+        }
+    }
+
+    /// The API was paid for it, and somebody has deleted its record meanwhile.
+    async fn keep_aside(&self, settlement: &Settlement, job: &dyn Held) {
+        let id = &settlement.id;
+        say_lost("its record is gone from Redis", settlement, job);
+        let (whilter_request_id, url) = known(&settlement.to, job);
+        let reason = format!(
+            "paid for, and its record is gone: {}, whilter-request-id {} {}",
+            words(&settlement.to),
+            whilter_request_id.unwrap_or_default(),
+            url.unwrap_or_default()
+        );
+        // Once: a repetition after a lost reply might be a second entry, and the log has it all.
+        if let Err(error) = self.queue.keep_aside(id, reason.trim_end()).await {
+            tracing::warn!(job.id = %id, %error, "it may not stand among the rejected entries");
         }
     }
 
@@ -121,6 +200,54 @@ fn report_end(id: &JobId, end: &End) {
             tracing::warn!(job.id = %id, error = %fault.to_field(), "expired");
             telemetry::jobs_ended("expired", fault.code.as_str(), 1);
         }
+    }
+}
+
+/// What is given up may be written for all we know: the reply may be what was lost.
+fn say_given_up(settlement: &Settlement, job: &dyn Held) {
+    say_lost("not written when the worker stopped, so its lease must heal it", settlement, job);
+}
+
+fn say_lost(why: &str, settlement: &Settlement, job: &dyn Held) {
+    let (whilter_request_id, url) = known(&settlement.to, job);
+    tracing::error!(
+        job.id = %settlement.id,
+        job.whilter_request_id = whilter_request_id,
+        job.url = url,
+        "{}: {why}",
+        words(&settlement.to)
+    );
+}
+
+/// Whether it tells of something that the API was paid for.
+fn is_paid(to: &Move) -> bool {
+    matches!(to, Move::Accept { .. } | Move::Finish { end: End::Completed { .. }, .. })
+}
+
+/// The API's id of the job and the URL of its video, where there are any.
+fn known<'a>(to: &'a Move, job: &'a dyn Held) -> (Option<&'a str>, Option<&'a str>) {
+    match to {
+        Move::Accept { whilter_request_id, .. } => (Some(whilter_request_id), None),
+        Move::Finish { end: End::Completed { video_url, image_url }, .. } => {
+            (job.whilter_request_id(), video_url.as_deref().or(image_url.as_deref()))
+        }
+        Move::Finish { end: End::Failed(_) | End::Expired(_), .. }
+        | Move::Requeue { .. }
+        | Move::Unconfirm { .. }
+        | Move::Repoll { .. } => (job.whilter_request_id(), None),
+    }
+}
+
+/// What a call came to, in words.
+fn words(to: &Move) -> &'static str {
+    match to {
+        Move::Accept { .. } => "the API accepted it",
+        Move::Requeue { .. } => "the API did not accept it",
+        Move::Unconfirm { .. } => "its POST was not answered",
+        Move::Repoll { .. } => "its video is not known to be ready",
+        Move::Finish { end: End::Completed { .. }, .. } => "its video is ready",
+        Move::Finish { end: End::Failed(_), .. } => "it failed",
+        Move::Finish { end: End::Expired(_), .. } => "it expired",
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::guard::Guard;
 use crate::job::{Claim, JobId, Sign};
 use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
+use crate::whilter::Began;
 
 /// One stage of a job's life.
 pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
@@ -23,6 +24,8 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     type Outcome: Debug + Send + Sync + 'static;
     /// Its name in logs, metrics and on the wake channel.
     const NAME: &'static str;
+    /// The name of its lane among the roles.
+    const LANE: &'static str;
 
     /// Takes due jobs into this worker's hands. After an error it is called again in the same way.
     fn claim(
@@ -30,15 +33,16 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
         claimant: Claimant<'_>,
     ) -> impl Future<Output = Result<Claimed<Self::Job>, QueueError>> + Send;
 
-    /// Makes the call, which ends by `until` at the latest.
+    /// Makes the call, which ends by `until` at the latest, and says meanwhile what it has `began`.
     fn call(
         &self,
         job: Arc<Self::Job>,
         until: Instant,
+        began: Arc<Began>,
     ) -> impl Future<Output = Self::Outcome> + Send;
 
-    /// What is to be said when the call was broken off or its handler panicked.
-    fn broken_off(&self, why: &str) -> Self::Outcome;
+    /// What a call came to that has no answer; `began`: when its request began to be sent.
+    fn cut_off(cut: Cut, began: Option<Instant>) -> Self::Outcome;
 
     /// What went wrong with the call, if anything did.
     fn fault(outcome: &Self::Outcome) -> Option<&str>;
@@ -56,12 +60,25 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     ) -> Move;
 }
 
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The worker stops and can wait no longer, or does not begin it any more.
+    #[error("the worker stopped")]
+    Stopped,
+    /// A mistake of ours.
+    #[error("its handler panicked")]
+    Panicked,
+}
+
 /// A claimed job.
 pub(crate) trait Held: Debug + Send + Sync + 'static {
     /// Which job.
     fn id(&self) -> &JobId;
     /// Under which claim.
     fn claim(&self) -> Claim;
+    /// The API's id of it, once there is one.
+    fn whilter_request_id(&self) -> Option<&str>;
 }
 
 /// A job on its way through the apalis worker. Its permit is free again when its call has ended
@@ -74,8 +91,28 @@ pub(crate) struct InHand<J> {
     pub(crate) since: Instant,
     /// The state of the closed stage that its call is to probe.
     pub(crate) probe: Option<StageState>,
+    /// When the request of its call began to be sent.
+    pub(crate) began: Arc<Began>,
     /// Taken out by the layer that settles the job.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<J> InHand<J> {
+    /// A job that was just claimed.
+    pub(crate) fn new(job: J, since: Instant, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { job: Arc::new(job), since, probe: None, began: Arc::default(), permit }
+    }
+
+    /// The same job, together with its permit, which is then gone from here.
+    pub(crate) fn with_permit(&mut self) -> Self {
+        Self {
+            job: Arc::clone(&self.job),
+            since: self.since,
+            probe: self.probe,
+            began: Arc::clone(&self.began),
+            permit: self.permit.take(),
+        }
+    }
 }
 
 /// An item of the history: short, and without the comma that separates items.

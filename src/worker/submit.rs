@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::guard::Guard;
-use super::stage::{Held, Stage, event};
+use super::stage::{Cut, Held, Stage, event};
 use crate::job::policy::Backoff;
 use crate::job::request::body_to_send;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Sign, SubmitOutcome};
@@ -15,7 +15,7 @@ use crate::queue::{
     Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
 };
 use crate::telemetry;
-use crate::whilter::Client;
+use crate::whilter::{Began, Client};
 
 impl Held for SubmitClaim {
     fn id(&self) -> &JobId {
@@ -24,6 +24,10 @@ impl Held for SubmitClaim {
 
     fn claim(&self) -> Claim {
         self.claim
+    }
+
+    fn whilter_request_id(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -52,6 +56,7 @@ impl Stage for SubmitStage {
     type Job = SubmitClaim;
     type Outcome = SubmitOutcome;
     const NAME: &'static str = "submit";
+    const LANE: &'static str = "submit-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitClaim>, QueueError> {
         let (claimed, overdue) =
@@ -62,18 +67,29 @@ impl Stage for SubmitStage {
         Ok(claimed)
     }
 
-    async fn call(&self, job: Arc<SubmitClaim>, until: Instant) -> SubmitOutcome {
+    async fn call(
+        &self,
+        job: Arc<SubmitClaim>,
+        until: Instant,
+        began: Arc<Began>,
+    ) -> SubmitOutcome {
         if job.body.is_empty() {
             let detail = "its request body is gone from Redis; enqueue it anew under another id";
             return SubmitOutcome::Rejected(Fault::new(ErrorCode::InvalidJob, detail));
         }
         let body = Bytes::from(body_to_send(&job.body).into_owned());
-        self.client.submit(&job.id, body, until).await
+        self.client.submit(&job.id, body, until, &began).await
     }
 
-    fn broken_off(&self, why: &str) -> SubmitOutcome {
-        // From now: it cannot have begun later.
-        SubmitOutcome::Unknown { detail: why.to_owned(), sent_ago: Duration::ZERO }
+    fn cut_off(cut: Cut, began: Option<Instant>) -> SubmitOutcome {
+        let detail = cut.to_string();
+        match (began, cut) {
+            (Some(at), _) => SubmitOutcome::Unknown { detail, sent_ago: at.elapsed() },
+            (None, Cut::Stopped) => SubmitOutcome::HandedBack { detail },
+            (None, Cut::Panicked) => {
+                SubmitOutcome::RetryLater { detail, spends_attempt: true, retry_after: None }
+            }
+        }
     }
 
     fn fault(outcome: &SubmitOutcome) -> Option<&str> {
@@ -116,6 +132,12 @@ impl SubmitPolicy {
                 delay: self.delay(job),
                 spends_attempt: false,
                 event: event("retry", &detail),
+                refusal: None,
+            },
+            SubmitOutcome::HandedBack { detail } => Move::Requeue {
+                delay: Duration::ZERO,
+                spends_attempt: false,
+                event: event("handed back", &detail),
                 refusal: None,
             },
             SubmitOutcome::Refused { detail, refusal } => Move::Requeue {
@@ -224,6 +246,27 @@ mod tests {
             retry_after: None,
         };
         assert_eq!(decide(&claim(2, 2, 1), last), held(detail));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_post_without_an_answer_is_unknown_only_if_it_was_begun() {
+        let began = Instant::now();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        for cut in [Cut::Stopped, Cut::Panicked] {
+            let begun = decide(&claim(0, 0, 0), SubmitStage::cut_off(cut, Some(began)));
+            let (event, sent_ago) = (format!("unconfirmed: {cut}"), Duration::from_secs(7));
+            assert_eq!(begun, Move::Unconfirm { event, hold: false, sent_ago });
+        }
+        let not_begun = |cut| decide(&claim(0, 2, 0), SubmitStage::cut_off(cut, None));
+        let waits = |delay_s, spends_attempt, event: &str| Move::Requeue {
+            delay: Duration::from_secs(delay_s),
+            spends_attempt,
+            event: event.to_owned(),
+            refusal: None,
+        };
+        let handed_back = waits(0, false, "handed back: the worker stopped");
+        assert_eq!(not_begun(Cut::Stopped), handed_back);
+        assert_eq!(not_begun(Cut::Panicked), waits(4, true, "retry: its handler panicked"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reelq::sandbox::Endpoint;
+
 use super::support::id;
 use super::support::processes::{Site, WorkerProcess, body, faultless, until};
 
@@ -130,6 +132,40 @@ async fn a_new_worker_heals_what_the_last_one_left() {
     let record = site.queue.queue.record(&id("job")).await.unwrap().unwrap();
     assert_eq!(record.get("posts"), Some("2"));
     assert!(record.get("history").unwrap().contains("lease lost"), "{record:?}");
+}
+
+/// A POST that was refused with a 401 and waits for the next token when the grace is over was surely
+/// not accepted: another worker may send it at once.
+#[tokio::test]
+async fn a_post_that_waits_for_its_token_is_handed_back_by_a_stop() {
+    let site = Site::new(faultless())
+        .await
+        .with("REELQ_API__REQUEST_TIMEOUT", "1s")
+        .with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "1s")
+        .with("REELQ_WORKER__SHUTDOWN_GRACE", "6s");
+    let worker = site.worker();
+    site.xadd(&body("first")).await;
+    site.results_reach(1, SOON).await;
+    // The fleet's turn to fetch a token never comes, and the one that it has is refused.
+    let turn = "reelq:{video}:token-turn";
+    let _: () = site.queue.command(&["SET", turn, "", "EX", "600"]).await;
+    site.sandbox.revoke_tokens();
+    site.xadd(&body("job")).await;
+    until("its POST to be refused", SOON, async || {
+        site.sandbox.stats().answered(Endpoint::Submit, "401") == 1
+    })
+    .await;
+    assert_eq!(worker.stop().await, Some(0));
+    let record = site.queue.queue.record(&id("job")).await.unwrap().unwrap();
+    assert_eq!(record.state(), "waiting", "{record:?}");
+    assert_eq!((record.get("posts"), record.get("attempts")), (Some("1"), Some("0")));
+    let history = record.get("history").unwrap();
+    assert!(history.ends_with("handed back: the worker stopped"), "{history}");
+    let _: u64 = site.queue.command(&["DEL", turn]).await;
+    let other = site.worker();
+    site.results_reach(2, SOON).await;
+    assert_eq!(other.stop().await, Some(0));
+    assert_eq!(site.sandbox.accepted_of("job"), 1);
 }
 
 /// A stop in good order: calls in hand end and are recorded, the rest is left for others.

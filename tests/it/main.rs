@@ -9,11 +9,13 @@
 //! - `cut_off`: scripts that are refused one of their commands.
 //! - `containers`: servers in real containers.
 //! - `outages`: a Redis that forgets, falls silent, or wants a password.
+//! - `forgotten`: paid answers to jobs whose records are gone.
 //! - `lost_replies`: commands that were carried out and whose replies never arrived.
 //! - `inbox`: entries that lie with a reader that does not admit them.
 //! - `by_hand`: what others write into Redis by hand.
 //! - `identity`: one job as producers in several languages write it.
 //! - `bad_input`: what producers should not send, and do.
+//! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
 //! - `secrets`: values that must be seen nowhere.
@@ -29,6 +31,7 @@ mod commands;
 mod containers;
 mod crashes;
 mod cut_off;
+mod forgotten;
 mod identity;
 mod inbox;
 mod keeping;
@@ -40,5 +43,6 @@ mod outages;
 mod scripts;
 mod secrets;
 mod snippets;
+mod supervision;
 mod support;
 mod troubles;

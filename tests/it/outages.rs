@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::support::processes::{Site, body, faultless, until};
+use super::support::processes::{Site, body, errors, faultless, until};
 use super::support::proxy::Proxy;
 use super::support::{TestQueue, job};
 
@@ -35,7 +35,8 @@ async fn a_worker_survives_what_redis_forgets() {
     assert_eq!(worker.stop().await, Some(0));
 }
 
-/// Redis falls silent while a POST is in hand, and the worker is told to stop.
+/// Redis falls silent while a POST is in hand, and the worker is told to stop. What it came to
+/// cannot be written, so it is said.
 #[tokio::test]
 async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
     const GRACE: Duration = Duration::from_secs(6);
@@ -46,7 +47,7 @@ async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
         .with("REELQ_API__REQUEST_TIMEOUT", "1s")
         .with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "1s")
         .with("REELQ_WORKER__SHUTDOWN_GRACE", "6s");
-    let worker = site.worker();
+    let (worker, log) = site.worker_with_log();
     site.xadd(&body("a")).await;
     until("its POST to be in hand", SOON, async || {
         site.queue.command::<u64>(&["ZCARD", "reelq:{video}:leases"]).await == 1
@@ -56,10 +57,33 @@ async fn a_stop_while_redis_is_silent_ends_in_time_and_loses_nothing() {
     let told = Instant::now();
     assert_eq!(worker.stop().await, Some(0));
     assert!(told.elapsed() < GRACE + Duration::from_secs(1), "{:?}", told.elapsed());
+    let errors = errors(log).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0]["job.id"], "a");
+    assert!(errors[0]["job.whilter_request_id"].is_string(), "{errors:?}");
+    let message = errors[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("the API accepted it: not written"), "{message}");
     let other = site.worker();
     site.results_reach(1, SOON).await;
     assert_eq!(other.stop().await, Some(0));
     assert_eq!(site.ends().await, [("a".to_owned(), "completed".to_owned())]);
+}
+
+/// Whoever read the log has gone away: what cannot be written is lost, and nothing else.
+#[tokio::test]
+async fn a_worker_whose_log_nobody_reads_goes_on() {
+    let site = Site::new(faultless()).await;
+    let (worker, mut log) = site.worker_with_log();
+    log.next_line().await.unwrap();
+    drop(log);
+    for number in 1..=3 {
+        // Each is refused with a warning, by the role that reads the inbox.
+        site.xadd("{}").await;
+        site.results_reach(number, SOON).await;
+    }
+    site.xadd(&body("a")).await;
+    site.results_reach(4, SOON).await;
+    assert_eq!(worker.stop().await, Some(0));
 }
 
 /// Packets vanish: the connections are open, and nothing comes back through them any more.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reelq::sandbox::{self, Endpoint, Mode};
-use tokio::time::sleep;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use super::support::processes::{Site, WorkerProcess, body, until};
 
@@ -80,6 +82,34 @@ async fn when_all_are_refused_the_stage_halts_and_none_fails() {
 #[tokio::test]
 async fn three_workers_halt_together() {
     refused_for_five_seconds(3, 40).await;
+}
+
+/// What is paid for is in Redis before anybody is told that the API is well again.
+#[tokio::test]
+async fn the_answer_that_opens_a_stage_is_written_first() {
+    let site = Site::new(distant()).await;
+    let worker = site.worker();
+    begin_well(&site).await;
+    site.sandbox.set(|options| options.mode = Mode::Refuse);
+    enqueue(&site, 5).await;
+    until("the halt", PATIENCE, async || site.queue.exists("stage:submit").await).await;
+    let address = site.queue.url.trim_start_matches("redis://");
+    let mut monitor = BufReader::new(TcpStream::connect(address).await.unwrap());
+    monitor.write_all(b"MONITOR\r\n").await.unwrap();
+    let mut commands = monitor.lines();
+    assert_eq!(commands.next_line().await.unwrap().as_deref(), Some("+OK"));
+    site.sandbox.set(|options| options.mode = Mode::Normal);
+    let mut accepted = false;
+    loop {
+        let line = timeout(PATIENCE, commands.next_line()).await.unwrap().unwrap().unwrap();
+        accepted |= line.contains(r#""state" "polling""#);
+        if line.contains(r#""DEL" "reelq:{video}:stage:submit""#) {
+            break;
+        }
+    }
+    assert!(accepted, "the stage was opened before the probe's answer was written");
+    all_complete(&site, 6).await;
+    stop(vec![worker]).await;
 }
 
 #[tokio::test]

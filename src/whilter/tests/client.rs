@@ -62,6 +62,43 @@ async fn an_id_stays_one_segment_of_the_path() {
     assert_eq!(server.calls().len(), 1, "nothing was sent for a dot segment");
 }
 
+/// Whoever breaks a call off learns whether the API may have its request.
+#[tokio::test]
+async fn a_post_has_begun_when_it_is_on_its_way_and_not_while_it_waits_for_a_token() {
+    let go = Arc::new(Notify::new());
+    let held = Arc::clone(&go);
+    let server = Server::start(move |seen, earlier| match (seen.is_token_call(), earlier) {
+        (true, 0) => Reply::Held(Arc::clone(&held), exchange(TOKEN).1),
+        (true, _) => Reply::Silence,
+        (false, 0) => Reply::Held(Arc::clone(&held), answer("401 Unauthorized", "{}")),
+        (false, _) => panic!("there is no token for another POST"),
+    })
+    .await;
+    let (client, began) = (server.client(), Began::default());
+    let (id, deadline) = (order(), Instant::now() + PATIENCE);
+    let mut call = Box::pin(client.submit(&id, Bytes::from("{}"), deadline, &began));
+    let mut until = async |what: &str, is_so: &dyn Fn() -> bool| {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        let reached = async {
+            while !is_so() {
+                look.tick().await;
+            }
+        };
+        tokio::select! {
+            outcome = &mut call => panic!("over before {what}: {outcome:?}"),
+            reached = timeout(PATIENCE, reached) => reached.expect(what),
+        }
+    };
+    until("the token call", &|| server.token_calls().len() == 1).await;
+    assert_eq!(began.at(), None, "it waits for its token");
+    go.notify_one();
+    until("the POST", &|| server.calls().len() == 1).await;
+    assert!(began.at().is_some_and(|at| at <= Instant::now()));
+    go.notify_one();
+    until("the next token call", &|| server.token_calls().len() == 2).await;
+    assert_eq!(began.at(), None, "a 401 says that it was not accepted");
+}
+
 /// Serves tokens `token-0`, `token-1`, .. and refuses the first `refused` of them.
 async fn server_that_refuses(refused: usize) -> Server {
     Server::start(move |seen, earlier| {

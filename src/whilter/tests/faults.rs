@@ -49,7 +49,7 @@ async fn no_answer_in_time_is_unknown_and_the_deadline_is_kept() {
     let (id, body) = (order(), Bytes::from("{}"));
     let hasty = client(&Api { request_timeout: 2 * short, ..api(server.port) });
     let deadline = Instant::now() + short * 3 / 2;
-    let outcome = hasty.submit(&id, body, deadline).await;
+    let outcome = hasty.submit(&id, body, deadline, &Began::default()).await;
     assert!(is_unknown(&outcome), "{outcome:?}");
     assert!(Instant::now() < deadline + short / 2, "the deadline was not kept");
 }
@@ -59,7 +59,7 @@ async fn a_post_is_not_begun_with_too_little_time() {
     let server = Server::with_token(|_, _| Reply::Keep(exchange(SUBMIT).1)).await;
     let client = server.client();
     let deadline = Instant::now() + PATIENCE / 3;
-    let outcome = client.submit(&order(), Bytes::from("{}"), deadline).await;
+    let outcome = client.submit(&order(), Bytes::from("{}"), deadline, &Began::default()).await;
     assert!(matches!(outcome, SubmitOutcome::NotTried { .. }), "{outcome:?}");
     assert!(server.calls().is_empty());
 }

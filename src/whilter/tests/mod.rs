@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::Client;
+use super::{Began, Client};
 use crate::config::{Api, Deliverable, Secret};
 use crate::job::{JobId, Refusal, StatusOutcome, SubmitOutcome};
 
@@ -256,7 +256,8 @@ pub(super) fn order() -> JobId {
 pub(super) async fn submit(client: &Client) -> SubmitOutcome {
     let body = Bytes::from(exchange(SUBMIT).0.body);
     let id = order();
-    let call = client.submit(&id, body, Instant::now() + 2 * PATIENCE);
+    let began = Began::default();
+    let call = client.submit(&id, body, Instant::now() + 2 * PATIENCE, &began);
     timeout(3 * PATIENCE, call).await.expect("a call ends")
 }
 

@@ -106,6 +106,7 @@ proptest! {
             }
             SubmitOutcome::RetryLater { .. }
             | SubmitOutcome::NotTried { .. }
+            | SubmitOutcome::HandedBack { .. }
             | SubmitOutcome::Refused { .. }
             | SubmitOutcome::Unknown { .. }
             | SubmitOutcome::NotUnderstood { .. } => prop_assert!(!(200..300).contains(&code)

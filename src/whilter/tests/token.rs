@@ -183,7 +183,7 @@ async fn a_hurried_caller_does_not_break_off_the_token_call_of_the_others() {
     .await;
     let client = server.client();
     let deadline = Instant::now() + Duration::from_millis(100);
-    let hurried = client.submit(&order(), Bytes::from("{}"), deadline).await;
+    let hurried = client.submit(&order(), Bytes::from("{}"), deadline, &Began::default()).await;
     assert!(matches!(hurried, SubmitOutcome::NotTried { .. }), "{hurried:?}");
     go.notify_one();
     assert_eq!(submit(&client).await, accepted("w-1"));

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use reelq::config::{Settings, Source};
 use reelq::sandbox::{self, Sandbox};
+use reelq::worker::Worker;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -88,6 +90,16 @@ impl Site {
         let mut command = self.command(&["worker"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
         WorkerProcess { child }
+    }
+
+    /// Starts a worker in this process, under the same configuration.
+    pub(crate) async fn worker_in_process(&self) -> Worker {
+        let text = std::fs::read_to_string(&self.configuration).unwrap();
+        let file = Some((self.configuration.clone(), text));
+        let source = Source { file, environment: self.environment.clone() };
+        let loaded = Settings::from_source(source).unwrap();
+        let queue = self.queue.queue.clone();
+        Worker::start(&loaded.settings, loaded.api().unwrap(), queue).await.unwrap()
     }
 
     /// Starts a worker; the lines that it logs are the caller's to read.
@@ -175,8 +187,20 @@ impl WorkerProcess {
     }
 }
 
+/// What a worker that has ended said at error level: the fields of each line.
+pub(crate) async fn errors(mut log: Lines<BufReader<ChildStderr>>) -> Vec<serde_json::Value> {
+    let mut errors = Vec::new();
+    while let Some(line) = log.next_line().await.unwrap() {
+        let mut line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["level"] == "ERROR" {
+            errors.push(line["fields"].take());
+        }
+    }
+    errors
+}
+
 /// Where a worker serves health and metrics.
-pub(crate) struct Http(String);
+pub(crate) struct Http(pub(crate) String);
 
 impl Http {
     /// The code and the text of an answer.
