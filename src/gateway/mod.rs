@@ -79,13 +79,12 @@ async fn healthz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
 
 async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
     let health = &shown.operations.health;
-    if health.is_ready() {
-        let mut body = vec!["ready".to_owned()];
-        body.extend(health.hindrances());
-        return (StatusCode::OK, body.join("; ") + "\n");
+    if let Some(why) = health.unreadiness() {
+        return (StatusCode::SERVICE_UNAVAILABLE, why + "\n");
     }
-    let why = if health.redis_is_there() { "stopping\n" } else { "Redis does not answer\n" };
-    (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+    let mut body = vec!["ready".to_owned()];
+    body.extend(health.hindrances());
+    (StatusCode::OK, body.join("; ") + "\n")
 }
 
 async fn render(State(shown): State<Arc<Shown>>) -> String {

@@ -13,8 +13,9 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnecti
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline};
 use redis::{ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::sync::Notify;
 
-use super::error::QueueError;
+use super::error::{QueueError, is_missing_right};
 use super::scripts::{Call, SCRIPTS};
 
 /// Where Redis is, and how patient to be with it.
@@ -92,6 +93,8 @@ pub struct Connection {
     manager: Arc<RwLock<ConnectionManager>>,
     client: Client,
     options: Arc<ConnectOptions>,
+    /// Told when the server refused something for want of a right.
+    right_refused: Arc<Notify>,
 }
 
 impl fmt::Debug for Connection {
@@ -111,7 +114,8 @@ impl Connection {
         let client = options.client()?;
         let manager = client.get_connection_manager_with_config(options.manager_config()).await?;
         let manager = Arc::new(RwLock::new(manager));
-        let connection = Self { manager, client, options: Arc::new(options) };
+        let options = Arc::new(options);
+        let connection = Self { manager, client, options, right_refused: Arc::default() };
         // A single command says more clearly than ten what is wrong.
         connection.query::<()>(&command("PING")).await?;
         connection.load_scripts().await?;
@@ -123,7 +127,14 @@ impl Connection {
     /// # Errors
     /// As [`Connection::open`].
     pub async fn another(&self) -> Result<Self, QueueError> {
-        Self::open((*self.options).clone()).await
+        let opened = Self::open((*self.options).clone()).await?;
+        Ok(Self { right_refused: Arc::clone(&self.right_refused), ..opened })
+    }
+
+    /// Returns when the server has refused something for want of a right, here or on a connection
+    /// that was made from this one, since the last time.
+    pub async fn right_refused(&self) {
+        self.right_refused.notified().await;
     }
 
     /// A connection for blocking reads. It is never reused after an error or a time-out: a
@@ -205,6 +216,9 @@ impl Connection {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
+        if is_missing_right(&error) {
+            self.right_refused.notify_one();
+        }
         let read_only = ErrorKind::Server(ServerErrorKind::ReadOnly);
         if error.is_timeout() || error.kind() == read_only {
             let config = self.options.manager_config();

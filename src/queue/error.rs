@@ -35,6 +35,25 @@ impl QueueError {
         matches!(self, Self::Refused(error) if is_missing_right(error))
     }
 
+    /// Whether Redis is full, so that it did not even begin.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code() == Some("OOM"))
+    }
+
+    /// Whether it may be the fault of one job among several, by what somebody has written in its
+    /// place: then the others can be dealt with one by one.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        match self {
+            Self::Refused(error) => {
+                matches!(error.code(), Some("WRONGTYPE" | "ERR")) && !is_missing_right(error)
+            }
+            Self::Unexpected(_) => true,
+            Self::Misconfigured(_) | Self::Unavailable(_) | Self::LoginRefused(_) => false,
+        }
+    }
+
     /// A short word for a metric's label.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -15,8 +15,9 @@ use super::guard::Guard;
 use super::health::Turns;
 use super::lane::Entrance;
 use super::retry::Retry;
+use super::rights::wait_for_rights;
 use super::stage::{InHand, Stage};
-use crate::queue::{CLAIM_BATCH, Claimant};
+use crate::queue::{CLAIM_BATCH, Claimant, QueueError};
 use crate::telemetry;
 
 /// See the module.
@@ -30,6 +31,8 @@ pub(crate) struct ClaimLoop<S: Stage> {
     pub(crate) guard: Arc<Guard>,
     pub(crate) entrance: Entrance<S>,
     pub(crate) alarm: Arc<Alarm>,
+    /// True while the Redis user has all rights.
+    pub(crate) rights: watch::Receiver<bool>,
     pub(crate) turns: Turns,
 }
 
@@ -48,7 +51,7 @@ impl<S: Stage> ClaimLoop<S> {
                 continue;
             }
             let permits = tokio::select! {
-                permits = self.free_permits() => permits,
+                permits = self.permits_and_rights() => permits,
                 _ = stopping.wait_for(|it| *it) => return,
             };
             let number = claims.next().expect("the numbers never end");
@@ -56,6 +59,12 @@ impl<S: Stage> ClaimLoop<S> {
                 return;
             }
         }
+    }
+
+    /// Permits, when the Redis user has all rights; while it lacks some, none is kept from others.
+    async fn permits_and_rights(&self) -> OwnedSemaphorePermit {
+        wait_for_rights(&mut self.rights.clone(), &self.turns).await;
+        self.free_permits().await
     }
 
     /// At least one permit, and whatever else is free; waits while all are in use.
@@ -76,6 +85,11 @@ impl<S: Stage> ClaimLoop<S> {
         }
     }
 
+    async fn wait_to_repeat(&self, retry: &mut Retry, error: &QueueError) {
+        retry.wait(error).await;
+        wait_for_rights(&mut self.rights.clone(), &self.turns).await;
+    }
+
     /// One claim, repeated until its fate is known; sets the alarm for the next.
     async fn turn(
         &self,
@@ -92,7 +106,7 @@ impl<S: Stage> ClaimLoop<S> {
             match self.stage.claim(claimant).await {
                 Ok(claimed) => break claimed,
                 Err(error) => tokio::select! {
-                    () = retry.wait(&error) => {}
+                    () = self.wait_to_repeat(retry, &error) => {}
                     // What this claim may have taken is left to its lease.
                     _ = stopping.wait_for(|it| *it) => return ControlFlow::Break(()),
                 },

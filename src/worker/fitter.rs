@@ -33,6 +33,8 @@ pub(super) struct Fitter {
     pub(super) settler: Settler,
     /// Turns true when the calls in hand are given up.
     pub(super) broken_off: watch::Receiver<bool>,
+    /// True while the Redis user has all rights.
+    pub(super) rights: watch::Receiver<bool>,
     /// Turns true when nothing new may be taken.
     pub(super) stopping: watch::Receiver<bool>,
     /// Where claim loops run; they end by `stopping`.
@@ -106,6 +108,7 @@ impl Fitter {
             guard,
             entrance: entrance.clone(),
             alarm,
+            rights: self.rights.clone(),
             turns: self.health.turns(S::NAME),
         };
         self.roles.spawn(S::NAME, claims.run(self.stopping.clone()));

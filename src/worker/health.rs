@@ -29,6 +29,8 @@ struct Inner {
     loops: BTreeMap<&'static str, Instant>,
     redis_answered: Option<Instant>,
     paused: bool,
+    /// Rights that the Redis user lacks.
+    lacking: Vec<String>,
     /// Submit and poll.
     stages: [StageView; 2],
     stopping: bool,
@@ -68,6 +70,10 @@ impl Health {
 
     pub(crate) fn stages_seen(&self, stages: [StageView; 2]) {
         self.lock().stages = stages;
+    }
+
+    pub(crate) fn lacks(&self, rights: Vec<String>) {
+        self.lock().lacking = rights;
     }
 
     pub(crate) fn stopping(&self) {
@@ -127,10 +133,18 @@ impl Health {
         self.lock().redis_answered.is_some_and(|at| at.elapsed() < AWAY_AFTER)
     }
 
-    /// Whether this process can work: Redis answers and it is not stopping, nor about to.
+    /// Why this process cannot work, in words; `None`: Redis answers and lets it do all that it has
+    /// to, and it is not stopping, nor about to.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.redis_is_there() && !self.lock().stopping && self.ended().is_none()
+    pub fn unreadiness(&self) -> Option<String> {
+        let lacking = self.lock().lacking.join("; ");
+        if !self.redis_is_there() {
+            Some("Redis does not answer".to_owned())
+        } else if !lacking.is_empty() {
+            Some(format!("the Redis user lacks rights: {lacking}"))
+        } else {
+            (self.lock().stopping || self.ended().is_some()).then(|| "stopping".to_owned())
+        }
     }
 
     /// What keeps the stages from working as they would, as of the last beat: one item a stage,
@@ -159,10 +173,13 @@ mod tests {
         health.turns("intake").turned();
         tokio::time::advance(STUCK_AFTER + Duration::from_secs(1)).await;
         assert_eq!(health.stuck(), Vec::<&str>::new());
-        assert!(!health.is_ready());
+        assert!(health.unreadiness().is_some());
         health.redis_answered(false);
         assert_eq!(health.stuck(), vec!["intake"]);
         assert_eq!(health.illness().as_deref(), Some("stuck: intake"));
-        assert!(health.is_ready());
+        assert_eq!(health.unreadiness(), None);
+        health.lacks(vec!["XADD on results".to_owned()]);
+        let lacks = "the Redis user lacks rights: XADD on results";
+        assert_eq!(health.unreadiness().as_deref(), Some(lacks));
     }
 }

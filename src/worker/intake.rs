@@ -14,6 +14,7 @@ use super::alarm::Alarm;
 use super::health::Turns;
 use super::lane::Entrance;
 use super::retry::Retry;
+use super::rights::wait_for_rights;
 use super::stage::InHand;
 use super::submit::SubmitStage;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
@@ -40,6 +41,8 @@ pub(crate) struct Admitter {
 pub(crate) struct Intake {
     pub(crate) inbox: Inbox,
     pub(crate) admitter: Admitter,
+    /// True while the Redis user has all rights.
+    pub(crate) rights: watch::Receiver<bool>,
     pub(crate) turns: Turns,
 }
 
@@ -51,7 +54,7 @@ impl Intake {
         loop {
             self.turns.turned();
             let read = tokio::select! {
-                read = self.inbox.read() => read,
+                read = read_with_rights(&mut self.inbox, &mut self.rights, &self.turns) => read,
                 _ = stopping.wait_for(|it| *it) => break,
             };
             match read {
@@ -72,6 +75,16 @@ impl Intake {
             Err(error) => tracing::warn!(%error, "entries may be left for another worker"),
         }
     }
+}
+
+/// Reads when the Redis user has all rights.
+async fn read_with_rights(
+    inbox: &mut Inbox,
+    rights: &mut watch::Receiver<bool>,
+    turns: &Turns,
+) -> Result<Vec<RawEntry>, QueueError> {
+    wait_for_rights(rights, turns).await;
+    inbox.read().await
 }
 
 /// Whether admitted jobs may go straight into this worker's hands.
@@ -101,30 +114,70 @@ impl Admitter {
         };
         let since = Instant::now();
         let mut retry = Retry::new("admit");
-        let mut may_have_run = false;
-        let admitted = loop {
+        let (mut may_have_run, mut may_be_one) = (false, false);
+        loop {
             turns.turned();
-            let free = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let hands = Hands { worker: &self.worker, lease: self.lease, free, number };
-            let error = match self.queue.admit(hands, &entries).await {
-                Ok(admitted) => break admitted,
+            let error = match self.queue.admit(self.hands(permits.as_ref(), number), &entries).await
+            {
+                Ok(admitted) => {
+                    return self.hand_over(entries, &admitted, &mut permits, since).await;
+                }
                 Err(error) => error,
             };
-            may_have_run |= !matches!(error, QueueError::Refused(_));
-            // While admission is refused (Redis is full), what waits in `submit` needs the permits.
+            may_have_run |= !error.is_out_of_memory();
+            // While Redis is full, what waits in `submit` needs the permits.
             if !may_have_run {
                 permits = None;
             }
+            if may_be_one && error.is_of_content() {
+                break;
+            }
+            may_be_one = error.is_of_content();
             retry.wait(&error).await;
-        };
-        self.hand_over(entries, &admitted, permits, since).await;
+        }
+        for entry in entries {
+            self.admit_alone(entry, &mut permits, number, since, turns).await;
+        }
+    }
+
+    /// Admits one entry of several that could not be admitted together. If it cannot be admitted
+    /// alone either, it stays pending, and whoever looks for idle entries tries it again.
+    async fn admit_alone(
+        &self,
+        entry: (String, Entry),
+        permits: &mut Option<OwnedSemaphorePermit>,
+        number: u64,
+        since: Instant,
+        turns: &Turns,
+    ) {
+        let mut retry = Retry::new("admit");
+        loop {
+            turns.turned();
+            let hands = self.hands(permits.as_ref(), number);
+            match self.queue.admit(hands, std::slice::from_ref(&entry)).await {
+                Ok(admitted) => {
+                    return self.hand_over(vec![entry], &admitted, permits, since).await;
+                }
+                Err(error) if error.is_of_content() => {
+                    telemetry::redis_error(error.kind());
+                    tracing::error!(entry_id = entry.0, %error, "cannot be admitted, stays pending");
+                    return;
+                }
+                Err(error) => retry.wait(&error).await,
+            }
+        }
+    }
+
+    fn hands(&self, permits: Option<&OwnedSemaphorePermit>, number: u64) -> Hands<'_> {
+        let free = permits.map_or(0, OwnedSemaphorePermit::num_permits);
+        Hands { worker: &self.worker, lease: self.lease, free, number }
     }
 
     async fn hand_over(
         &self,
         entries: Vec<(String, Entry)>,
         admitted: &Admitted,
-        mut permits: Option<OwnedSemaphorePermit>,
+        permits: &mut Option<OwnedSemaphorePermit>,
         since: Instant,
     ) {
         for ((entry_id, entry), admission) in entries.into_iter().zip(&admitted.admissions) {

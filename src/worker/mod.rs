@@ -2,7 +2,7 @@
 //!
 //! Its roles are loops of their own: `intake` (inbox to records), two claim loops with an apalis
 //! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `pulse` (beats and due times),
-//! `sweeper` (what the dead left) and `wake`. They share permits and alarms and nothing else;
+//! `sweeper` (what the dead left), `rights` (whether Redis lets it) and `wake`. They share permits and alarms and nothing else;
 //! nothing is held in memory that is not in Redis. A handler returns an outcome and never
 //! touches Redis; the layer around it settles it. The supervisor notices a role that ends early:
 //! then the worker stops, as if it were told to.
@@ -18,6 +18,7 @@ mod lane;
 mod poll;
 mod pulse;
 mod retry;
+mod rights;
 mod rules;
 mod settler;
 mod stage;
@@ -41,6 +42,7 @@ use self::guard::Guard;
 use self::intake::{Admitter, Intake};
 use self::poll::PollStage;
 use self::pulse::{Pulse, PulseThread};
+use self::rights::Rights;
 pub(crate) use self::rules::retention;
 use self::rules::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
@@ -158,7 +160,9 @@ impl Worker {
         let kept = Arc::clone(&writer);
         settling.keep("settler", move || tokio::spawn(Arc::clone(&kept).run()));
 
+        let rights = Arc::new(watch::Sender::new(false));
         let mut fitter = Fitter {
+            rights: rights.subscribe(),
             worker: Arc::clone(&name),
             lease: settings.queue.lease,
             health: health.clone(),
@@ -213,11 +217,19 @@ impl Worker {
         let intake = Intake {
             inbox: Inbox::new(queue.clone(), name.to_string()),
             admitter,
+            rights: rights.subscribe(),
             turns: health.turns("intake"),
+        };
+        let rights = Rights {
+            queue: queue.clone(),
+            health: health.clone(),
+            given: rights,
+            turns: health.turns("rights"),
         };
         let wake = Wake { queue: queue.clone(), submit_alarm, poll_alarm };
         roles.spawn("intake", intake.run(stopping.subscribe()));
         roles.spawn("sweeper", sweeper.run(stopping.subscribe()));
+        roles.spawn("rights", rights.run(stopping.subscribe()));
         roles.spawn("wake", wake.run(stopping.subscribe()));
         tracing::info!(worker = %name, queue = %settings.queue.name, "worker started");
         Ok(Self {

@@ -18,7 +18,9 @@ use super::health::Turns;
 use super::retry::Retry;
 use super::stage::Held;
 use crate::job::JobId;
-use crate::queue::{CLAIM_BATCH, End, Move, Queue, Retention, Settled, Settlement, SubmitRules};
+use crate::queue::{
+    CLAIM_BATCH, End, Move, Queue, QueueError, Retention, Settled, Settlement, SubmitRules,
+};
 use crate::telemetry;
 
 /// A settlement that is to be written.
@@ -42,7 +44,8 @@ impl Settler {
     /// A settler, and what is to be written.
     pub(crate) fn new() -> (Self, Mutex<Unwritten>) {
         let (sender, receiver) = mpsc::channel(CLAIM_BATCH);
-        let unwritten = Unwritten { receiver, settlements: Vec::new(), origins: Vec::new() };
+        let unwritten =
+            Unwritten { receiver, settlements: Vec::new(), origins: Vec::new(), stuck: Vec::new() };
         (Self { sender }, Mutex::new(unwritten))
     }
 
@@ -62,6 +65,8 @@ pub(crate) struct Unwritten {
     settlements: Vec<Settlement>,
     /// Where each of it comes from.
     origins: Vec<Origin>,
+    /// What is tried one by one, since Redis refused it whatever else was with it.
+    stuck: Vec<(Settlement, Origin)>,
 }
 
 /// The job of a settlement, and who waits until it is written.
@@ -96,21 +101,70 @@ impl Writer {
             self.turns.turned();
             // What an earlier run was about to write goes first.
             if unwritten.settlements.is_empty() {
-                let more = unwritten.receiver.recv_many(&mut arrived, CLAIM_BATCH);
+                let room = CLAIM_BATCH.saturating_sub(unwritten.stuck.len()).max(1);
+                let more = unwritten.receiver.recv_many(&mut arrived, room);
                 match timeout(LONGEST_WAIT, more).await {
-                    Ok(0) => return,
+                    Ok(0) if unwritten.stuck.is_empty() => return,
+                    Ok(0) => tokio::time::sleep(LONGEST_WAIT).await,
                     Ok(_) => arrived.drain(..).for_each(|due| unwritten.take_up(due)),
-                    Err(_) => continue,
+                    Err(_) => {}
                 }
             }
-            let settled = self.write(&unwritten.settlements).await;
-            let written = unwritten.settlements.iter().zip(&unwritten.origins);
-            for ((settlement, (job, _)), settled) in written.zip(settled) {
-                self.report(settlement, &**job, settled).await;
-            }
-            unwritten.settlements.clear();
-            unwritten.origins.clear();
+            self.write(&mut unwritten).await;
+            self.try_stuck(&mut unwritten).await;
         }
+    }
+
+    /// Writes the batch; what Redis refuses whatever is with it is stuck then.
+    async fn write(&self, unwritten: &mut Unwritten) {
+        let mut retry = Retry::new("settle");
+        let mut may_be_one = false;
+        while !unwritten.settlements.is_empty() {
+            let error = match self.settle(&unwritten.settlements).await {
+                Ok(settled) => {
+                    let written = unwritten.settlements.iter().zip(&unwritten.origins);
+                    for ((settlement, (job, _)), settled) in written.zip(settled) {
+                        self.report(settlement, &**job, settled).await;
+                    }
+                    unwritten.settlements.clear();
+                    unwritten.origins.clear();
+                    return;
+                }
+                Err(error) => error,
+            };
+            if may_be_one && error.is_of_content() {
+                let (settlements, origins) = (&mut unwritten.settlements, &mut unwritten.origins);
+                unwritten.stuck.extend(settlements.drain(..).zip(origins.drain(..)));
+                return;
+            }
+            may_be_one = error.is_of_content();
+            retry.wait(&error).await;
+        }
+    }
+
+    /// Tries what is stuck, each by itself, so that one job's damage does not hold up the others.
+    async fn try_stuck(&self, unwritten: &mut Unwritten) {
+        let mut still = Vec::new();
+        for (settlement, origin) in std::mem::take(&mut unwritten.stuck) {
+            let settled = match self.settle(std::slice::from_ref(&settlement)).await {
+                Ok(settled) => settled,
+                Err(error) => {
+                    telemetry::redis_error(error.kind());
+                    let id = &settlement.id;
+                    tracing::warn!(job.id = %id, %error, "cannot be written, is tried again");
+                    still.push((settlement, origin));
+                    continue;
+                }
+            };
+            for settled in settled {
+                self.report(&settlement, &*origin.0, settled).await;
+            }
+        }
+        unwritten.stuck = still;
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, QueueError> {
+        self.queue.settle(&self.worker, settlements, self.rules, self.retention).await
     }
 
     /// Gives up what could not be written, which is said in the log; nobody may bring any more.
@@ -124,15 +178,8 @@ impl Writer {
         for (settlement, (job, _)) in unwritten.settlements.iter().zip(&unwritten.origins) {
             say_given_up(settlement, &**job);
         }
-    }
-
-    async fn write(&self, settlements: &[Settlement]) -> Vec<Settled> {
-        let mut retry = Retry::new("settle");
-        loop {
-            match self.queue.settle(&self.worker, settlements, self.rules, self.retention).await {
-                Ok(settled) => return settled,
-                Err(error) => retry.wait(&error).await,
-            }
+        for (settlement, (job, _)) in &unwritten.stuck {
+            say_given_up(settlement, &**job);
         }
     }
 

@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(it.health.ended(), ended("panicking", "it panicked: number 7"));
         let illness = "the role panicking ended: it panicked: number 7";
         assert_eq!(it.health.illness().as_deref(), Some(illness));
-        assert!(!it.health.is_ready());
+        assert!(it.health.unreadiness().is_some());
 
         let mut it = supervised();
         it.supervisor.spawn("aborted", pending());

@@ -16,6 +16,9 @@ use super::stage::Stage;
 use super::submit::SubmitStage;
 use crate::queue::{Queue, QueueError};
 
+/// Without the right to subscribe, it is tried again so often.
+const WITHOUT_RIGHT: Duration = Duration::from_secs(60);
+
 /// See the module.
 pub(crate) struct Wake {
     pub(crate) queue: Queue,
@@ -32,7 +35,15 @@ impl Wake {
                 ended = self.listen() => ended,
                 _ = stopping.wait_for(|it| *it) => return,
             };
-            retry.wait(&error).await;
+            if !error.is_missing_right() {
+                retry.wait(&error).await;
+                continue;
+            }
+            tracing::debug!(%error, "no right to subscribe: beats tell the same a little later");
+            tokio::select! {
+                () = tokio::time::sleep(WITHOUT_RIGHT) => {}
+                _ = stopping.wait_for(|it| *it) => return,
+            }
         }
     }
 

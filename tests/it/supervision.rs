@@ -77,13 +77,13 @@ async fn a_worker_without(role: &'static str) {
     let (site, mut worker) = busy().await;
     worker.watch("http", tokio::spawn(pending()));
     let health = worker.health().clone();
-    assert!(health.is_ready() && health.illness().is_none(), "{role}: well so far");
+    assert!(health.unreadiness().is_none() && health.illness().is_none(), "{role}: well so far");
     assert!(worker.end_role(role), "{role}");
     let ended = async || health.ended().is_some();
     until(role, SOON, ended).await;
     let illness = format!("the role {role} ended: it was aborted");
     assert_eq!(health.illness(), Some(illness.clone()), "what /healthz says");
-    assert!(!health.is_ready(), "{role}");
+    assert!(health.unreadiness().is_some(), "{role}");
     let stopped = timeout(SOON, worker.run_until(pending())).await;
     let ended = stopped.unwrap_or_else(|_| panic!("without {role} it does not stop"));
     assert_eq!(ended.unwrap_err().to_string(), illness);

@@ -24,10 +24,11 @@ local now_ms, claimed, jobs = int(now), P .. 'claimed:admit:' .. worker, P .. 'j
 
 -- checks
 -- What an earlier call of this number took into its hands: it is given again, to nobody else.
+local before = free > 0 and taken_before(claimed, number) or {}
 local taken = {}
-for _, id in ipairs(free > 0 and taken_before(claimed, number) or {}) do taken[id] = true end
-local before = tonumber(head('submit')) or math.huge
-local earliest = before
+for _, id in ipairs(before) do taken[id] = true end
+local head_due = tonumber(head('submit')) or math.huge
+local earliest = head_due
 if earliest <= now or redis.call('EXISTS', P .. 'paused', P .. 'stage:submit') > 0 then free = 0 end
 
 -- Calls `visit` for each item with its place among them, its words, and where those of the record
@@ -53,14 +54,13 @@ local function known(record, sha1, entry, id, there)
   return there == sha1 and 'duplicate' or 'conflict'
 end
 
-local reply, dues, begun, waiting, entries, begins, admitted = { now }, {}, {}, {}, {}, false, {}
+local reply, dues, begun, waiting, entries, admitted = { now }, {}, {}, {}, {}, {}
 each(function(n, _, _, entry, id, sha1, _, fault, not_before, expires_at)
   local record, code = P .. 'job:' .. id, nil
   local there = admitted[id] or id ~= '' and ask('HGET', record, 'body-sha1')
   -- A key of another type (nil) is somebody else's: nothing can be admitted under its id.
   if there or there == nil then
     code = known(record, sha1, entry, id, there)
-    if code == 'leased' then begun[#begun + 1] = id end
   elseif fault ~= '' then
     code = 'rejected'
   else
@@ -68,7 +68,7 @@ each(function(n, _, _, entry, id, sha1, _, fault, not_before, expires_at)
     local due = math.max(now, math.min(num(not_before), ends))
     admitted[id], dues[n] = sha1, int(due)
     if free > 0 and due <= now and ends > now then
-      code, free, begins = 'leased', free - 1, true
+      code, free = 'leased', free - 1
       begun[#begun + 1] = id
     else
       code, earliest = 'waiting', math.min(earliest, due)
@@ -80,7 +80,7 @@ each(function(n, _, _, entry, id, sha1, _, fault, not_before, expires_at)
 end)
 
 -- writes
-if begins then lease(claimed, number, begun, now, lease_ms) end
+if #begun > 0 then lease(claimed, number, begun, now, lease_ms, before) end
 if #waiting > 0 then redis.call('ZADD', P .. 'submit', unpack(waiting)) end
 
 local function create(leased, due, first, last, id, sha1, body)
@@ -127,5 +127,5 @@ if #entries > 0 then
   redis.call('XACK', jobs, 'workers', unpack(entries))
   redis.call('XDEL', jobs, unpack(entries))
 end
-if earliest < before then wake('submit') end
+if earliest < head_due then wake('submit') end
 return reply

@@ -50,14 +50,15 @@ local function taken_before(claimed, number)
   return ids
 end
 
--- Gives jobs to a worker: they are leased, and what was given is kept for a repetition.
-local function lease(claimed, number, ids, now, lease_ms)
-  local until_ms, leased = int(now + lease_ms), {}
+-- Puts jobs into a worker's hands, and keeps for a repetition what its claim of this number has
+-- taken: these, and those before.
+local function lease(claimed, number, ids, now, lease_ms, before)
+  local until_ms, leased, taken = int(now + lease_ms), {}, before or {}
   for i, id in ipairs(ids) do
-    leased[2 * i - 1], leased[2 * i] = until_ms, id
+    leased[2 * i - 1], leased[2 * i], taken[#taken + 1] = until_ms, id, id
   end
   redis.call('ZADD', P .. 'leases', unpack(leased))
-  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(ids, ' '), 'PX', lease_ms)
+  redis.call('SET', claimed, int(number) .. ' ' .. table.concat(taken, ' '), 'PX', lease_ms)
 end
 
 -- The fields by which it is judged when a job that is not yet accepted by the API ends by time.
