@@ -51,7 +51,7 @@ async fn busy() -> (Site, Worker) {
 async fn stands(worker: &Worker, name: &str) {
     let stands = async || {
         let ages = worker.health().loop_ages();
-        ages.iter().any(|(it, age)| *it == name && *age > Duration::from_millis(1500))
+        ages.iter().any(|(it, age)| *it == name && *age > Duration::from_secs(2))
     };
     until(&format!("{name} to wait for Redis"), SOON, stands).await;
 }
@@ -140,6 +140,12 @@ async fn what_comes_to_a_lane_that_has_ended_is_handed_back() {
     let _: () = site.queue.command(&["SET", "reelq:{video}:paused", ""]).await;
     site.xadd(&body("late")).await;
     until("its admission", SOON, async || site.queue.exists("submit").await).await;
+    until("the worker to listen", SOON, async || {
+        let wake = "reelq:{video}:wake";
+        let (_, listeners): (String, usize) = site.queue.command(&["PUBSUB", "NUMSUB", wake]).await;
+        listeners == 1
+    })
+    .await;
     // The claim is under way when Redis stands still.
     let () = redis::pipe()
         .atomic()
@@ -161,7 +167,8 @@ async fn what_comes_to_a_lane_that_has_ended_is_handed_back() {
     assert_eq!(ended.unwrap_err().name, "submit-lane");
     let record = site.queue.queue.record(&id("late")).await.unwrap().unwrap();
     assert_eq!(record.state(), "waiting", "{record:?}");
-    assert!(record.get("history").unwrap().ends_with("handed back: the worker stopped"));
+    let history = record.get("history").unwrap();
+    assert!(history.ends_with("handed back: the worker stopped"), "{history}");
     assert_eq!((record.get("attempts"), site.sandbox.posts_of("late")), (Some("0"), 0));
     assert!(!site.queue.exists("leases").await);
 }
