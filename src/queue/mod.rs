@@ -41,6 +41,7 @@ pub use keys::{KEYS, Keys, WORKERS_GROUP};
 pub use operate::{Dead, Finding, Operated};
 pub use record::Record;
 pub use results::{JobResult, ResultReader};
+pub use rights::needed_commands;
 pub use settle::{End, Move, Settled, Settlement};
 pub use stage::{News, Report, StageState, StageView};
 pub use stats::{ClosedStage, Stats};

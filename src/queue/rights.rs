@@ -4,7 +4,7 @@
 //! goes on, so a worker looks before it claims anything. `PUBLISH` and `SUBSCRIBE` are not among
 //! them: without channels others merely notice within a second. Nor is what only counts for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Queue;
 use super::error::QueueError;
@@ -75,6 +75,12 @@ const RESULTS: &[&str] = &[
 /// Commands that have commands of their own below them.
 const CONTAINERS: [&str; 2] = ["XGROUP", "XINFO"];
 
+/// The commands that a worker's Redis user must have on the queue's keys.
+pub fn needed_commands() -> impl Iterator<Item = String> {
+    let all = NEEDED.iter().flat_map(|(_, commands)| commands.iter().map(|words| name_of(words)));
+    all.collect::<BTreeSet<_>>().into_iter()
+}
+
 impl Queue {
     /// What the connection's user may not do and a worker has to: each command with the keys of
     /// the queue on which it is refused. Empty: all is well.
@@ -111,8 +117,6 @@ fn name_of(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::queue::scripts::SCRIPTS;
 
@@ -121,11 +125,8 @@ mod tests {
 
     #[test]
     fn every_command_of_the_scripts_is_asked_for() {
-        let asked: BTreeSet<String> = NEEDED
-            .iter()
-            .flat_map(|(_, commands)| commands.iter().map(|words| name_of(words)))
-            .map(|name| name.split(' ').next().unwrap().to_owned())
-            .collect();
+        let asked: BTreeSet<String> =
+            needed_commands().map(|name| name.split(' ').next().unwrap().to_owned()).collect();
         let mut used = BTreeSet::new();
         for script in &*SCRIPTS {
             for begin in ["redis.call('", "redis.pcall('", "ask('"] {

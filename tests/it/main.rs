@@ -14,6 +14,7 @@
 //! - `inbox`: entries that lie with a reader that does not admit them.
 //! - `by_hand`: what others write into Redis by hand.
 //! - `identity`: one job as producers in several languages write it.
+//! - `rights`: a Redis user without some rights.
 //! - `bad_input`: what producers should not send, and do.
 //! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
@@ -40,6 +41,7 @@ mod lost_replies;
 mod model;
 mod operator;
 mod outages;
+mod rights;
 mod scripts;
 mod secrets;
 mod snippets;

@@ -22,8 +22,18 @@ const SOON: Duration = Duration::from_secs(60);
 const WARM_UP: usize = 100;
 const POSTS: usize = 64;
 /// What a worker is made of.
-const ROLES: [&str; 9] =
-    ["submit", "poll", "intake", "sweeper", "wake", "submit-lane", "poll-lane", "settler", "pulse"];
+const ROLES: [&str; 10] = [
+    "submit",
+    "poll",
+    "intake",
+    "sweeper",
+    "rights",
+    "wake",
+    "submit-lane",
+    "poll-lane",
+    "settler",
+    "pulse",
+];
 
 /// A worker in this process with so many POSTs in hand, each of which is answered a second after
 /// it arrived.

@@ -13,7 +13,7 @@
 //! - `judge`: what is wrong.
 
 mod cases;
-mod judge;
+pub(crate) mod judge;
 mod scissors;
 mod world;
 

@@ -205,8 +205,13 @@ pub(crate) struct Http(pub(crate) String);
 impl Http {
     /// The code and the text of an answer.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.0)).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        self.try_get(path).await.expect("a worker that serves")
+    }
+
+    /// Likewise; `None`: it does not serve yet.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}{path}", self.0)).await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
     }
 }
 
