@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reelq::queue::needed_commands;
 
-use super::cut_off::judge::verdict;
+use super::cut_off::judge::{is_busy, verdict};
 use super::support::processes::{Http, Site, body, faultless, until};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -121,9 +121,7 @@ async fn each_right_taken_away_under_load_loses_nothing_and_buys_nothing_twice()
         site.rights(&[&rule('+', &command)]).await;
         until(&format!("readiness after -{command}"), SOON, async || is_ready(&http).await).await;
     }
-    let done = async || site.counter("completed").await >= ids.len() as u64 || is_over(&site).await;
-    until("all jobs to end", SOON, done).await;
-    until("all places to be empty", SOON, async || is_over(&site).await).await;
+    until("all places to be empty", SOON, async || !is_busy(&site.queue).await).await;
     assert_eq!(verdict(&site.queue, &ids, true).await, Vec::<String>::new());
     assert_eq!(site.results().await, ids.len(), "each job ended once");
     let stats = site.sandbox.stats();
@@ -132,9 +130,4 @@ async fn each_right_taken_away_under_load_loses_nothing_and_buys_nothing_twice()
     for worker in [first, second] {
         assert_eq!(worker.stop().await, Some(0));
     }
-}
-
-/// Whether no job lives any more.
-async fn is_over(site: &Site) -> bool {
-    !super::cut_off::judge::is_busy(&site.queue).await
 }

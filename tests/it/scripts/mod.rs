@@ -5,6 +5,7 @@ mod admit;
 mod damage;
 mod leases;
 mod operate;
+mod places;
 mod poll;
 mod stage;
 mod submit;

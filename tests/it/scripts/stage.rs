@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl Scene {
     /// News of the submit stage, from the call of this job.
-    async fn report(&self, after_ms: u64, news: News, job: &JobId) -> bool {
+    pub(super) async fn report(&self, after_ms: u64, news: News, job: &JobId) -> bool {
         let (wait, wait_at_most) = (SECOND, 3 * SECOND);
         let report = Report { stage: "submit", news, reason: "403", wait, wait_at_most, job };
         self.at(after_ms).report(report, RULES).await.unwrap()
