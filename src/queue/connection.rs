@@ -180,14 +180,20 @@ impl Connection {
     ///
     /// # Errors
     /// The first error of any of them; all of them may be repeated.
-    pub(super) async fn call_all(&self, calls: &Pipeline) -> Result<Vec<Value>, QueueError> {
-        match self.pipeline(calls).await {
+    pub(super) async fn call_all(&self, calls: &mut Pipeline) -> Result<Vec<Value>, QueueError> {
+        match self.try_all(calls).await {
             Err(QueueError::Unavailable(error)) if is_no_script(&error) => {
                 self.load_scripts().await?;
-                self.pipeline(calls).await
+                self.try_all(calls).await
             }
             answer => answer,
         }
+    }
+
+    /// As a failure of the whole pipeline, an error would not tell its kind.
+    async fn try_all(&self, calls: &mut Pipeline) -> Result<Vec<Value>, QueueError> {
+        let replies: Vec<RedisResult<Value>> = self.pipeline(calls.ignore_errors()).await?;
+        replies.into_iter().map(|reply| self.noted(reply)).collect()
     }
 
     /// Sends plain commands in one round trip.

@@ -196,8 +196,9 @@ impl Queue {
         rules: SubmitRules,
         retention: Retention,
     ) -> Result<Vec<Settled>, QueueError> {
-        let batch = settle::batch(&self.keys, self.now_ms, worker, settlements, rules, retention);
-        let replies: Vec<Value> = self.connection.call_all(&batch.pipeline).await?;
+        let mut batch =
+            settle::batch(&self.keys, self.now_ms, worker, settlements, rules, retention);
+        let replies: Vec<Value> = self.connection.call_all(&mut batch.pipeline).await?;
         batch.read(replies)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cut_off::judge::verdict;
 use super::support::processes::{Site, body, errors, faultless, until};
 use super::support::proxy::Proxy;
 use super::support::{TestQueue, job};
@@ -174,4 +175,37 @@ async fn a_redis_with_a_password_is_used_and_the_password_is_never_shown() {
     let errors = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(69), "{errors}");
     assert!(errors.contains("redis.password") && !errors.contains("sesame"), "{errors}");
+}
+
+/// The list of the dead is no list any more, so no job can fail: those that complete do not wait
+/// for it, nor do entries behind one that cannot be rejected.
+#[tokio::test]
+async fn what_cannot_be_written_for_some_jobs_holds_up_no_others() {
+    let mut options = faultless();
+    options.fail_rate = 0.5;
+    let site = Site::new(options).await;
+    for key in ["dead", "rejected"] {
+        let _: () = site.queue.command(&["SET", &format!("reelq:{{video}}:{key}"), "x"]).await;
+    }
+    site.xadd("no request").await;
+    for number in 0..40 {
+        site.xadd(&body(&format!("job-{number}"))).await;
+    }
+    let worker = site.worker();
+    // A job that failed has its result already, and keeps its place until all is written.
+    site.results_reach(40, SOON).await;
+    let places = async || -> usize { site.queue.command(&["ZCARD", "reelq:{video}:leases"]).await };
+    let failed = site.ends().await.iter().filter(|(_, status)| status == "failed").count();
+    assert!((5..35).contains(&failed), "{failed}");
+    until("all others to be done", SOON, async || places().await == failed).await;
+    let inbox: u64 = site.queue.command(&["XLEN", "reelq:{video}:jobs"]).await;
+    assert_eq!(inbox, 1, "what cannot be rejected stays pending");
+    for key in ["dead", "rejected"] {
+        let _: u64 = site.queue.command(&["DEL", &format!("reelq:{{video}}:{key}")]).await;
+    }
+    until("the others to end", SOON, async || places().await == 0).await;
+    let ids: Vec<_> = (0..40).map(|number| format!("job-{number}")).collect();
+    assert_eq!(verdict(&site.queue, &ids, true).await, Vec::<String>::new());
+    assert_eq!(site.results().await, 40, "each job ended once");
+    assert_eq!(worker.stop().await, Some(0));
 }
