@@ -29,11 +29,10 @@ local function another(id, record, state, whilter_id)
   return state ~= 'polling' and 'late' or known == whilter_id and 'polling' or 'also'
 end
 
-local codes, due, leaving, submitted = {}, {}, {}, 0
+local codes, due, leaving, submitted = {}, {}, { submit = {}, unconfirmed = {}, leases = {} }, 0
 local function follow(id, place, next_at)
-  due[#due + 1], due[#due + 2] = next_at, id
-  leaving[place] = leaving[place] or {}
-  table.insert(leaving[place], id)
+  local leaves = leaving[place]
+  due[#due + 1], due[#due + 2], leaves[#leaves + 1] = next_at, id, id
 end
 
 for at = FIRST, #ARGV, ITEM do
@@ -55,7 +54,10 @@ for at = FIRST, #ARGV, ITEM do
     code = state and another(id, record, state, whilter_id) or 'gone'
     local polls, due_at = unpack(read(record, 'polls', 'next-at'), 1, 2)
     -- Never checked yet: what keeps it in `leases` is an earlier call of this script that was cut off.
-    if state == 'polling' and num(polls) == 0 and in_hand(id) then follow(id, 'leases', num(due_at)) end
+    if state == 'polling' and num(polls) == 0 and in_hand(id) then
+      redis.call('HDEL', record, 'recoveries', 'resend', 'held')
+      follow(id, 'leases', num(due_at))
+    end
   end
   codes[#codes + 1] = code
 end

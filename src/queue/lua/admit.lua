@@ -34,8 +34,8 @@ if earliest <= now or redis.call('EXISTS', P .. 'paused', P .. 'stage:submit') >
 -- Calls `visit` for each item with its place among them, its words, and where those of the record
 -- begin and end.
 local function each(visit)
-  local at, n = FIRST, 1
-  while at <= #ARGV do
+  local at, n, size = FIRST, 1, #ARGV
+  while at <= size do
     local entry, id, sha1, body, fault, not_before, expires_at, words = unpack(ARGV, at, at + ITEM - 1)
     local first, last = at + ITEM, at + ITEM - 1 + words
     visit(n, first, last, entry, id, sha1, body, fault, not_before, expires_at)
@@ -54,7 +54,7 @@ local function known(record, sha1, entry, id, there)
   return there == sha1 and 'duplicate' or 'conflict'
 end
 
-local reply, dues, begun, waiting, entries, admitted = { now }, {}, {}, {}, {}, {}
+local reply, records, dues, begun, waiting, entries, admitted = { now }, {}, {}, {}, {}, {}, {}
 each(function(n, _, _, entry, id, sha1, _, fault, not_before, expires_at)
   local record, code = P .. 'job:' .. id, nil
   local there = admitted[id] or id ~= '' and ask('HGET', record, 'body-sha1')
@@ -65,8 +65,8 @@ each(function(n, _, _, entry, id, sha1, _, fault, not_before, expires_at)
     code = 'rejected'
   else
     local ends = tonumber(expires_at) or math.huge
-    local due = math.max(now, math.min(num(not_before), ends))
-    admitted[id], dues[n] = sha1, int(due)
+    local due = not_before == '' and now or math.max(now, math.min(num(not_before), ends))
+    admitted[id], dues[n], records[n] = sha1, int(due), record
     if free > 0 and due <= now and ends > now then
       code, free = 'leased', free - 1
       begun[#begun + 1] = id
@@ -83,13 +83,14 @@ end)
 if #begun > 0 then lease(claimed, number, begun, now, lease_ms, before) end
 if #waiting > 0 then redis.call('ZADD', P .. 'submit', unpack(waiting)) end
 
-local function create(leased, due, first, last, id, sha1, body)
+local function create(record, leased, due, first, last, id, sha1, body)
   local claims = leased and '1' or '0'
   redis.call('SET', P .. 'body:' .. id, body)
-  redis.call('HSET', P .. 'job:' .. id, 'v', '1', 'state', leased and 'submitting' or 'waiting', 'posts',
-    claims, 'claim', claims, 'revision', '1', 'attempts', '0', 'polls', '0', 'body-sha1', sha1,
-    'accepted-at', now_ms, 'history', '+0 accepted', leased and 'worker' or 'next-at',
-    leased and worker or due, unpack(ARGV, first, last))
+  -- Fields are searched from the first on, so those come first that are read most.
+  redis.call('HSET', record, 'state', leased and 'submitting' or 'waiting', 'claim', claims,
+    'accepted-at', now_ms, 'history', '+0 accepted', 'posts', claims, 'polls', '0', 'attempts', '0',
+    leased and 'worker' or 'next-at', leased and worker or due, 'revision', '1', 'v', '1',
+    'body-sha1', sha1, unpack(ARGV, first, last))
 end
 
 local function keep_aside(entry, id, body, reason)
@@ -105,7 +106,7 @@ local counts = {}
 each(function(n, first, last, entry, id, sha1, body, fault)
   local code, due = reply[n + 1], dues[n]
   if due then
-    create(code == 'leased', due, first, last, id, sha1, body)
+    create(records[n], code == 'leased', due, first, last, id, sha1, body)
     code = 'accepted'
   elseif code == 'leased' or code == 'waiting' then
     -- Admitted by an earlier call, perhaps by one that was cut off.

@@ -31,12 +31,12 @@ local taken, records = {}, {}
 for _, id in ipairs(due) do
   if not again and #taken >= gated.take then break end
   local record = P .. 'job:' .. id
-  local state, claim, polled, holder, whilter_id, due_at, submitted_at, retried_at, expires_at, streak =
-    unpack(read(record, 'state', 'claim', 'polls', 'worker', 'whilter-request-id', 'next-at',
-      'submitted-at', 'retried-at', 'expires-at', 'streak'), 1, 10)
+  local state, claim, polled, whilter_id, due_at, submitted_at, retried_at, expires_at, streak =
+    unpack(read(record, 'state', 'claim', 'polls', 'whilter-request-id', 'next-at', 'submitted-at',
+      'retried-at', 'expires-at', 'streak'), 1, 9)
   local gives = state == 'polling'
   if again then
-    gives = gives and holder == worker and in_hand(id)
+    gives = gives and in_hand(id) and unpack(read(record, 'worker'), 1, 1) == worker
   elseif gives then
     claim, polled = int(num(claim) + 1), int(num(polled) + 1)
   else

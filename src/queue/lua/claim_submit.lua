@@ -34,6 +34,12 @@ local MAX_REPLY_BYTES, PUT_OFF_MS = 1048576, 30000
 local NEVER_SENT = 'submit-deadline: not submitted in time'
 local UNANSWERED = 'submit-unconfirmed: a POST was sent, its answer never came'
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
+-- What is read of a member: an operator's marks are on unconfirmed jobs only.
+local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed',
+  unpack(DEADLINE) } }
+READ.unconfirmed = { unpack(READ.submit) }
+table.insert(READ.unconfirmed, 'resend')
+table.insert(READ.unconfirmed, 'held')
 
 -- checks
 local gated, again = gate('submit', now, limit, rate), taken_before(claimed, number)
@@ -65,9 +71,8 @@ end
 -- ends, or is not in its place.
 local function look(id, place)
   local record = P .. 'job:' .. id
-  local state, claim, posted, attempts, retries, unconfirmed, resend, held, accepted_at, not_before,
-    retried_at, expires_at = unpack(read(record, 'state', 'claim', 'posts', 'attempts', 'retries',
-      'unconfirmed', 'resend', 'held', unpack(DEADLINE)), 1, 12)
+  local state, claim, posted, attempts, retries, unconfirmed, accepted_at, not_before, retried_at,
+    expires_at, resend, held = unpack(read(record, unpack(READ[place])), 1, 12)
   if state ~= EXPECTED[place] then return 'misplaced' end
   local deadline =
     submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)

@@ -33,6 +33,12 @@ local function added(at)
 end
 
 -- checks and writes, job by job
+-- Whether a job was held under this claim, by this worker; an ended one names no worker any more.
+local function is_of(record, claim, holder)
+  local held_claim, held_by = unpack(read(record, 'claim', 'worker'), 1, 2)
+  return held_claim == claim and (not holder or held_by == holder)
+end
+
 -- A URL for a job that had ended by time: it ends again.
 local function end_again(id, record, whole, changes)
   local revision = int(num(whole[REVISION]) + 1)
@@ -54,8 +60,7 @@ for at = FIRST, #ARGV, ITEM do
   local id, claim, status = unpack(ARGV, at, at + BEFORE_ADDED)
   local record = P .. 'job:' .. id
   local whole = read_whole(record)
-  local state, held_claim, holder = unpack(whole, 1, 3)
-  local has_url, code = status == 'completed', 'stale'
+  local state, has_url, code = unpack(whole, 1, 1), status == 'completed', 'stale'
   if not state then
     code = 'gone'
   elseif state == 'expired' and has_url then
@@ -63,10 +68,11 @@ for at = FIRST, #ARGV, ITEM do
     code = 'ended'
   elseif ENDS[state] then
     heal(id)
-    code = state == status and (held_claim == claim or has_url) and 'ended' or 'late'
+    local again = state == status and (has_url or is_of(record, claim))
+    code = again and 'ended' or 'late'
     if code == 'late' and has_url then keep_url(record, added(at + BEFORE_ADDED)) end
   elseif (LEADS_TO[state] or {})[status]
-    and (has_url or held_claim == claim and holder == worker and in_hand(id)) then
+    and (has_url or is_of(record, claim, worker) and in_hand(id)) then
     conclude(id, record, whole, status, added(at + BEFORE_ADDED), now)
     code = 'ended'
   end

@@ -19,7 +19,7 @@ local record, now_ms = P .. 'job:' .. id, int(now)
 
 -- checks
 local whole = read_whole(record)
-local state, _, _, history, accepted_at, revision = unpack(whole, 1, 6)
+local state, history, accepted_at, revision = unpack(whole, 1, 4)
 if not state then return { 'gone', '' } end
 local before = unpack(read(record, KNOWN[to]), 1, 1)
 local again = state == to and before == known

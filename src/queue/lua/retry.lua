@@ -70,7 +70,8 @@ end
 
 -- What is left of an end when the job lives again.
 local function forget_end(id, record, state)
-  redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url')
+  redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url', 'resend',
+    'held')
   if state == 'waiting' then
     redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
   end

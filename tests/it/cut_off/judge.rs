@@ -9,8 +9,9 @@ use crate::support::TestQueue;
 
 const PREFIX: &str = "reelq:{video}:";
 const PLACES: [&str; 4] = ["submit", "unconfirmed", "poll", "leases"];
-/// What a record has only while the job lives.
-const LIVING: [&str; 6] = ["next-at", "worker", "recoveries", "streak", "resend", "held"];
+/// What a record has only while the job lives. The marks `held` and `resend` are not among them:
+/// they mean nothing once a job is polled, and may be left by an acceptance that was cut off.
+const LIVING: [&str; 4] = ["next-at", "worker", "recoveries", "streak"];
 
 /// A record's fields.
 pub(crate) type Fields = BTreeMap<String, String>;

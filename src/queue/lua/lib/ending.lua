@@ -13,18 +13,21 @@ local CARRIED = {
   'whilter-request-id', 'posts', 'polls', 'submitted-at', 'traceparent', 'meta',
 }
 -- Where a record as `read_whole` gives it has its revision, and what comes before CARRIED.
-local REVISION, BEFORE_CARRIED = 6, 4
+local REVISION, BEFORE_CARRIED = 4, 2
 
--- A record as far as its end needs it: state, claim, worker, history, then CARRIED, which begins
--- with accepted-at and revision.
+-- A record as far as its end needs it: state, history, then CARRIED, which begins with accepted-at
+-- and revision.
 local function read_whole(record)
-  return read(record, 'state', 'claim', 'worker', 'history', unpack(CARRIED))
+  return read(record, 'state', 'history', unpack(CARRIED))
 end
 
 -- Publishes the end of a revision and notes in the record that this was done. `changes` are names
--- and values in turn; `whole` is what `read_whole` gave.
+-- and values in turn; `whole` is what `read_whole` gave. All entries are put together in one table,
+-- for it need not grow again.
+local entry = {}
 local function publish(id, record, status, ended_at, changes, whole)
-  local entry, last = changes, #changes
+  local last = #changes
+  for i = 1, last do entry[i] = changes[i] end
   for i = 1, #CARRIED do
     local value = whole[BEFORE_CARRIED + i]
     if value then
@@ -40,10 +43,11 @@ end
 -- What the ends of one call have in common is written once for all of them, by `wind_up`.
 local ended = { counts = {}, dead = {}, bodies = {}, kept = {}, completed = {} }
 
--- What an ended job needs no more. One that had ended before may still be on the list of the dead,
--- with the error of that end.
-local function retire(id, record, status, ended_at, revision)
-  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak', 'resend', 'held')
+-- What an ended job needs no more; `before` is the state before its end. One that had ended before
+-- may still be on the list of the dead, with the error of that end.
+local function retire(id, record, before, status, ended_at, revision)
+  redis.call('HDEL', record, 'worker', 'next-at', 'recoveries', 'streak')
+  if before ~= 'polling' then redis.call('HDEL', record, 'resend', 'held') end
   local is_dead = status == 'failed' or status == 'expired'
   if revision ~= '1' and not is_dead then redis.call('ZREM', P .. 'dead', id) end
   if revision ~= '1' and status == 'completed' then redis.call('HDEL', record, 'error') end
@@ -60,7 +64,7 @@ end
 -- are what the end adds to record and result, names and values in turn; `raised` is the new revision
 -- of a job that had ended otherwise. The caller takes the job out of its place after `wind_up`.
 local function conclude(id, record, whole, status, changes, now, raised)
-  local history, accepted_at = unpack(whole, 4, 5)
+  local state, history, accepted_at = unpack(whole, 1, 3)
   local ended_at, history = int(now), remember(history, accepted_at, now, status)
   if raised then
     whole[REVISION] = raised
@@ -71,7 +75,7 @@ local function conclude(id, record, whole, status, changes, now, raised)
       unpack(changes))
   end
   publish(id, record, status, ended_at, changes, whole)
-  retire(id, record, status, ended_at, whole[REVISION])
+  retire(id, record, state, status, ended_at, whole[REVISION])
   ended.counts[status] = (ended.counts[status] or 0) + 1
 end
 
@@ -113,7 +117,7 @@ local function heal(id)
   local record = P .. 'job:' .. id
   local status, ended_at, revision = heal_result(id)
   if not status then return false end
-  if redis.call('PTTL', record) == -1 then retire(id, record, status, ended_at, revision) end
+  if redis.call('PTTL', record) == -1 then retire(id, record, status, status, ended_at, revision) end
   return true
 end
 

@@ -67,8 +67,10 @@ local DEADLINE = { 'accepted-at', 'not-before', 'retried-at', 'expires-at' }
 -- That time in Unix ms, from the fields of DEADLINE. Age counts from the end of the last halt at
 -- the earliest.
 local function submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
-  local from = math.max(num(accepted_at), num(not_before), num(retried_at), halt_ended)
-  return math.min(from + max_age_ms, tonumber(expires_at) or math.huge)
+  local from = math.max(num(accepted_at), not_before and num(not_before) or 0,
+    retried_at and num(retried_at) or 0, halt_ended)
+  return expires_at and math.min(from + max_age_ms, tonumber(expires_at) or math.huge)
+    or from + max_age_ms
 end
 
 -- What a job that may be POSTed again is judged by.
