@@ -22,10 +22,11 @@
 //!
 //! - A live job is in exactly one of `submit`, `unconfirmed`, `poll`, `leases`; an ended one in
 //!   none of them, with one result per revision.
-//! - One script per transition: checks first, then writes; additions before removals; every
-//!   script may run twice.
-//! - Each claim raises a number: a late failure under an old claim is refused, a late success is
-//!   taken, because it is true whoever brings it.
+//! - One script per transition: checks first, then writes; every script may run twice, and may be
+//!   cut off at any command (Redis undoes nothing): a job's old place is left last, and whoever
+//!   finds a job half moved or half ended does the rest.
+//! - Each claim raises a number: a late failure under an old claim, or of another worker, is
+//!   refused; a late success is taken, because it is true whoever brings it.
 //! - What is claimed is begun: nobody holds future work in memory.
 //! - Time is Redis's. Only ended records expire.
 //! - Absent on purpose: heartbeats per job (one bounded call per lease needs none), a retry layer

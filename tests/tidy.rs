@@ -142,7 +142,7 @@ fn the_contract_names_states_and_error_codes() {
 
 #[test]
 fn the_contract_names_the_fields_of_a_result() {
-    let library = read("src/queue/lua/lib/ending.lua");
+    let library = read("src/queue/lua/lib/result.lua");
     let carried = between(&library, "local CARRIED = {", "}");
     let added = between(&library, "local ADDED = {", "}");
     let lists = [carried, added].into_iter();

@@ -14,7 +14,7 @@ use super::inbox::{raw_entries, streams_entries};
 use super::{Queue, RawEntry};
 use crate::job::JobId;
 
-/// The fields that a result takes over from the record (lua/lib/ending.lua has the same, by test).
+/// The fields that a result takes over from the record (lua/lib/result.lua has the same, by test).
 const RESULT_FIELDS: [&str; 17] = [
     "revision",
     "entry-id",
@@ -217,8 +217,8 @@ mod tests {
             let list = script.split(list).nth(1).and_then(|it| it.split('}').next());
             list.unwrap().split('\'').skip(1).step_by(2).collect()
         };
-        let carried = names(include_str!("lua/lib/ending.lua"), "CARRIED = {");
-        let added = names(include_str!("lua/lib/ending.lua"), "ADDED = {");
+        let carried = names(include_str!("lua/lib/result.lua"), "CARRIED = {");
+        let added = names(include_str!("lua/lib/result.lua"), "ADDED = {");
         let in_lua: BTreeSet<&str> = carried.into_iter().chain(added).chain(["ended-at"]).collect();
         assert_eq!(in_lua, BTreeSet::from(RESULT_FIELDS));
     }

@@ -29,6 +29,9 @@ pub(crate) struct Script {
 
 const RECORD: &str = include_str!("lua/lib/record.lua");
 const PLACE: &str = include_str!("lua/lib/place.lua");
+const CLAIM: &str = include_str!("lua/lib/claim.lua");
+const UNCONFIRMED: &str = include_str!("lua/lib/unconfirmed.lua");
+const RESULT: &str = include_str!("lua/lib/result.lua");
 const ENDING: &str = include_str!("lua/lib/ending.lua");
 const GATE: &str = include_str!("lua/lib/gate.lua");
 
@@ -47,20 +50,20 @@ macro_rules! scripts {
 }
 
 scripts! {
-    Admit "admit" [RECORD PLACE],
-    ClaimSubmit "claim_submit" [RECORD PLACE ENDING GATE],
-    Accept "accept" [RECORD PLACE ENDING],
-    Requeue "requeue" [RECORD PLACE ENDING],
-    Unconfirm "unconfirm" [RECORD PLACE],
-    ClaimPoll "claim_poll" [RECORD PLACE ENDING GATE],
+    Admit "admit" [RECORD PLACE CLAIM],
+    ClaimSubmit "claim_submit" [RECORD PLACE CLAIM UNCONFIRMED RESULT ENDING GATE],
+    Accept "accept" [RECORD PLACE RESULT],
+    Requeue "requeue" [RECORD PLACE RESULT ENDING],
+    Unconfirm "unconfirm" [RECORD PLACE UNCONFIRMED],
+    ClaimPoll "claim_poll" [RECORD PLACE CLAIM RESULT ENDING GATE],
     Repoll "repoll" [RECORD PLACE],
-    Finish "finish" [RECORD PLACE ENDING],
-    Reclaim "reclaim" [RECORD PLACE ENDING],
+    Finish "finish" [RECORD PLACE RESULT ENDING],
+    Reclaim "reclaim" [RECORD PLACE UNCONFIRMED RESULT ENDING],
     Tick "tick" [RECORD PLACE GATE],
     Forget "forget" [RECORD],
-    Cancel "cancel" [RECORD PLACE ENDING],
-    Retry "retry" [RECORD PLACE ENDING],
-    Resolve "resolve" [RECORD PLACE ENDING],
+    Cancel "cancel" [RECORD PLACE RESULT ENDING],
+    Retry "retry" [RECORD PLACE RESULT],
+    Resolve "resolve" [RECORD PLACE RESULT ENDING],
     Stage "stage" [RECORD GATE],
     Rights "rights" [],
 }

@@ -1,0 +1,44 @@
+-- Jobs that may have to be sent again, and until when: what an unanswered POST leads to.
+
+-- The fields by which it is judged when a job that is not yet accepted by the API ends by time.
+local DEADLINE = { 'accepted-at', 'not-before', 'retried-at', 'expires-at' }
+
+-- That time in Unix ms, from the fields of DEADLINE. Age counts from the end of the last halt at
+-- the earliest.
+local function submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
+  local from = math.max(num(accepted_at), not_before and num(not_before) or 0,
+    retried_at and num(retried_at) or 0, halt_ended)
+  return expires_at and math.min(from + max_age_ms, tonumber(expires_at) or math.huge)
+    or from + max_age_ms
+end
+
+-- What a job that may be POSTed again is judged by.
+local function read_unconfirmed(record)
+  return read(record, 'unconfirmed', 'history', 'recoveries', 'resend', 'held', unpack(DEADLINE))
+end
+
+-- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when the
+-- grace after `sent_at` is over, or held until its deadline when it is to be held (which its
+-- record keeps, since a deadline may move) or was sent again `rules.max_resends` times. `fields`
+-- are those of `read_unconfirmed`; `changes` are written as well. The caller takes it out of its
+-- place.
+local function to_unconfirmed(id, fields, sent_at, hold, event, changes, now, rules)
+  local unconfirmed, history, recoveries, resend, held, accepted_at, not_before, retried_at, expires_at =
+    unpack(fields, 1, 9)
+  local times = num(unconfirmed) + 1
+  local due = int(sent_at + rules.grace_ms)
+  if hold or times > rules.max_resends then
+    due = int(submit_deadline(rules.max_age_ms, 0, accepted_at, not_before, retried_at, expires_at))
+  end
+  local record = P .. 'job:' .. id
+  redis.call('ZADD', P .. 'unconfirmed', due, id)
+  if recoveries or resend or held then
+    redis.call('HDEL', record, 'recoveries', 'resend', 'held')
+  end
+  if hold then
+    table.insert(changes, 'held')
+    table.insert(changes, '1')
+  end
+  redis.call('HSET', record, 'state', 'unconfirmed', 'unconfirmed', int(times), 'next-at', due,
+    'history', remember(history, accepted_at, now, event), unpack(changes))
+end
