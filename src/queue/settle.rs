@@ -201,14 +201,13 @@ fn begin(
         return call;
     }
     let call = call.arg(worker);
-    match name {
-        Name::Unconfirm => call
+    if name == Name::Unconfirm {
+        return call
             .arg(milliseconds(rules.grace))
             .arg(rules.max_resends)
-            .arg(milliseconds(rules.max_age)),
-        Name::Requeue | Name::Finish => call.retention(retention),
-        _ => call,
+            .arg(milliseconds(rules.max_age));
     }
+    if matches!(name, Name::Requeue | Name::Finish) { call.retention(retention) } else { call }
 }
 
 fn add(call: &mut Call, settlement: &Settlement) {

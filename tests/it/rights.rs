@@ -7,6 +7,7 @@ use reelq::queue::needed_commands;
 
 use super::cut_off::judge::{is_busy, verdict};
 use super::support::processes::{Http, Site, body, faultless, until};
+use super::support::say;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How long each right is missing; `REELQ_RIGHTS_MISSING_MS` sets another time.
@@ -102,8 +103,9 @@ async fn each_right_taken_away_under_load_loses_nothing_and_buys_nothing_twice()
     let second = site.worker();
     until("readiness", SOON, async || http.try_get("/readyz").await.is_some_and(|it| it.0 == 200))
         .await;
-    let missing = std::env::var("REELQ_RIGHTS_MISSING_MS").map_or(MISSING, |ms| {
-        Duration::from_millis(ms.parse().expect("REELQ_RIGHTS_MISSING_MS is a number"))
+    let missing = std::env::var_os("REELQ_RIGHTS_MISSING_MS").map_or(MISSING, |ms| {
+        let ms = ms.to_string_lossy().parse();
+        Duration::from_millis(ms.expect("REELQ_RIGHTS_MISSING_MS is a number"))
     });
     let mut ids = Vec::new();
     for command in needed_commands() {
@@ -126,7 +128,7 @@ async fn each_right_taken_away_under_load_loses_nothing_and_buys_nothing_twice()
     assert_eq!(site.results().await, ids.len(), "each job ended once");
     let stats = site.sandbox.stats();
     assert_eq!((stats.accepted, stats.duplicates), (ids.len() as u64, 0), "{stats:?}");
-    println!("{} jobs, each right missing for {missing:?}", ids.len());
+    say(&format!("{} jobs, each right missing for {missing:?}\n", ids.len()));
     for worker in [first, second] {
         assert_eq!(worker.stop().await, Some(0));
     }

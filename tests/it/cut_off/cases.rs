@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reelq::job::EntryFields;
+use reelq::job::{EntryFields, JobId};
 use reelq::queue::{Finding, Lost, Move, News, Queue, QueueError};
 
 use super::world::{
@@ -285,6 +285,7 @@ impl Call {
     }
 
     /// How much later than the jobs came into their state.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other calls are made at once")]
     pub(crate) fn later_ms(self) -> u64 {
         match self {
             Self::ClaimSubmits
@@ -335,17 +336,17 @@ impl Call {
             Self::Cancel => queue.cancel(&job_ids, RETENTION).await.map(said),
             Self::Retry => queue.retry(&job_ids, false, false).await.map(said),
             Self::Resubmit => queue.retry(&job_ids, true, false).await.map(said),
-            Self::ResolveAccepted | Self::ResolveReady | Self::ResolveGivenUp => {
-                let finding = match self {
-                    Self::ResolveAccepted => Finding::Accepted("w-found".to_owned()),
-                    Self::ResolveReady => Finding::Ready("https://cdn/found.mp4".to_owned()),
-                    _ => Finding::GivenUp("support knows nothing of it".to_owned()),
-                };
-                let mut answers = Vec::new();
-                for job_id in &job_ids {
-                    answers.push(queue.resolve(job_id, &finding, RETENTION).await?);
-                }
-                Ok(said(answers))
+            Self::ResolveAccepted => {
+                let finding = Finding::Accepted("w-found".to_owned());
+                resolve(queue, &job_ids, &finding).await
+            }
+            Self::ResolveReady => {
+                let finding = Finding::Ready("https://cdn/found.mp4".to_owned());
+                resolve(queue, &job_ids, &finding).await
+            }
+            Self::ResolveGivenUp => {
+                let finding = Finding::GivenUp("support knows nothing of it".to_owned());
+                resolve(queue, &job_ids, &finding).await
             }
             Self::Halt => world.report(queue, "submit", News::Halted, &job_ids[0]).await,
             Self::Break => world.report(queue, "poll", News::Broken, &job_ids[0]).await,
@@ -360,4 +361,12 @@ impl Call {
             Self::Forget => queue.forget_worker("w1").await.map(|()| String::new()),
         }
     }
+}
+
+async fn resolve(queue: &Queue, ids: &[JobId], finding: &Finding) -> Result<String, QueueError> {
+    let mut answers = Vec::new();
+    for id in ids {
+        answers.push(queue.resolve(id, finding, RETENTION).await?);
+    }
+    Ok(format!("{answers:?}"))
 }

@@ -25,6 +25,7 @@ use self::cases::{Call, State};
 use self::judge::{has_ended, record, verdict};
 use self::scissors::Cut;
 use self::world::World;
+use crate::support::say;
 
 /// What becomes of the caller whose call was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,7 @@ async fn all_cases(states: &[State]) {
             }
         }
     }
-    println!("{cases} cases, cut off in {cuts} ways");
+    say(&format!("{cases} cases of calls and states, cut off in {cuts} ways\n"));
     let shown = wrong.iter().take(40).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} of {cuts} went wrong:\n{shown}", wrong.len());
     assert!(cuts > 500, "only {cuts}");

@@ -73,11 +73,16 @@ impl TestQueue {
 /// `make test` shows at its end.
 pub(crate) fn skipped(what: &str) {
     let said = format!("skipped: {}\n", what.lines().next().unwrap_or_default());
-    let _ = std::io::stderr().write_all(said.as_bytes());
+    say(&said);
     if let Some(file) = std::env::var_os("REELQ_SKIPPED") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
         file.and_then(|mut file| file.write_all(said.as_bytes())).unwrap();
     }
+}
+
+/// Says something past the test's captured output.
+pub(crate) fn say(line: &str) {
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// A valid id.
