@@ -5,9 +5,9 @@ use std::time::Duration;
 use reelq::job::{EntryFields, JobId};
 use reelq::queue::{Finding, Lost, Move, News, Queue, QueueError};
 
-use super::world::{
-    DAY_MS, LEASE, RETENTION, WAITS, World, accept, complete, expire, fail, repoll, requeue,
-    unconfirm,
+use super::world::{DAY_MS, LEASE, RETENTION, WAITS, World};
+use crate::support::moves::{
+    accept, complete, expire, forgotten, refused, repoll, requeue, unconfirm,
 };
 use crate::support::{id, request};
 
@@ -96,7 +96,7 @@ impl State {
                 world.enqueue(ids, None).await;
                 for _twice in 0..2 {
                     Self::submit(world).await;
-                    world.settle_now(ids, &requeue(true)).await;
+                    world.settle_now(ids, &refused()).await;
                     let other = [format!("other-{}", world.now)];
                     world.enqueue(&other, None).await;
                     Self::submit(world).await;
@@ -129,8 +129,8 @@ impl State {
                 Self::check(world).await;
             }
             Self::Completed => Self::Checking.then(world, ids, &complete()).await,
-            Self::Failed => Self::Checking.then(world, ids, &fail()).await,
-            Self::Rejected => Self::Submitting.then(world, ids, &fail()).await,
+            Self::Failed => Self::Checking.then(world, ids, &forgotten()).await,
+            Self::Rejected => Self::Submitting.then(world, ids, &forgotten()).await,
             Self::Expired => Self::Checking.then(world, ids, &expire()).await,
             Self::Cancelled => {
                 Box::pin(Self::Waiting.prepare(world, ids)).await;
@@ -322,14 +322,14 @@ impl Call {
             Self::ClaimPolls => world.claim_polls(queue, None).await,
             Self::ClaimPollsRated => world.claim_polls(queue, Some(1000.0)).await,
             Self::Accept => world.settle(queue, ids, &accept("w-1")).await,
-            Self::Requeue => world.settle(queue, ids, &requeue(false)).await,
-            Self::RequeueRefused => world.settle(queue, ids, &requeue(true)).await,
+            Self::Requeue => world.settle(queue, ids, &requeue()).await,
+            Self::RequeueRefused => world.settle(queue, ids, &refused()).await,
             Self::Unconfirm => world.settle(queue, ids, &unconfirm(false)).await,
             Self::Hold => world.settle(queue, ids, &unconfirm(true)).await,
             Self::Repoll => world.settle(queue, ids, &repoll("")).await,
             Self::RepollStreak => world.settle(queue, ids, &repoll("not-found 2 1000")).await,
             Self::Complete => world.settle(queue, ids, &complete()).await,
-            Self::Fail => world.settle(queue, ids, &fail()).await,
+            Self::Fail => world.settle(queue, ids, &forgotten()).await,
             Self::Expire => world.settle(queue, ids, &expire()).await,
             Self::ReclaimOverdue => world.reclaim(queue, Lost::Overdue).await,
             Self::ReclaimDead => world.reclaim(queue, Lost::Worker { name: "w1", skip: 0 }).await,

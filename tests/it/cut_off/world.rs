@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::streams::{StreamAutoClaimReply, StreamId};
-use reelq::job::{Claim, Entry, EntryFields, ErrorCode, Fault, JobId, Millis, UnknownFields};
+use reelq::job::{Claim, Entry, EntryFields, JobId, Millis, UnknownFields};
 use reelq::queue::{
-    Admission, Claimant, ConnectOptions, End, Hands, LongestWaits, Lost, Move, News, Queue,
-    QueueError, Report, Retention, Settlement, SubmitRules,
+    Admission, Claimant, ConnectOptions, Hands, LongestWaits, Lost, Move, News, Queue, QueueError,
+    Report, Retention, Settlement, SubmitRules,
 };
 
 use super::judge::{is_busy, record};
 use super::scissors::Scissors;
+use crate::support::moves::{accept, complete};
 use crate::support::{TestQueue, id, request};
 
 pub(crate) const START: u64 = 1_800_000_000_000;
@@ -283,44 +284,4 @@ impl World {
             queue.admit(hands, &entries).await.unwrap();
         }
     }
-}
-
-pub(crate) fn accept(whilter_request_id: &str) -> Move {
-    let whilter_request_id = whilter_request_id.to_owned();
-    Move::Accept { whilter_request_id, first_check_in: Duration::from_millis(1000) }
-}
-
-pub(crate) fn requeue(refused: bool) -> Move {
-    Move::Requeue {
-        delay: Duration::from_millis(2000),
-        spends_attempt: !refused,
-        event: "retry: 500".to_owned(),
-        refusal: refused.then(|| Fault::new(ErrorCode::ApiRefused, "403")),
-    }
-}
-
-pub(crate) fn unconfirm(hold: bool) -> Move {
-    let sent_ago = Duration::from_millis(10);
-    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold, sent_ago }
-}
-
-pub(crate) fn repoll(streak: &str) -> Move {
-    let (delay, streak) = (Duration::from_millis(1600), streak.to_owned());
-    Move::Repoll { delay, streak, event: "poll".to_owned() }
-}
-
-pub(crate) fn finish(end: End) -> Move {
-    Move::Finish { end, source: "poll" }
-}
-
-pub(crate) fn complete() -> Move {
-    finish(End::Completed { video_url: Some("https://cdn/v.mp4".to_owned()), image_url: None })
-}
-
-pub(crate) fn fail() -> Move {
-    finish(End::Failed(Fault::new(ErrorCode::UnknownTransaction, "404")))
-}
-
-pub(crate) fn expire() -> Move {
-    finish(End::Expired(Fault::new(ErrorCode::PollDeadline, "no video in 1 s")))
 }

@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use expect_test::Expect;
-use reelq::job::{Claim, Entry, ErrorCode, Fault, UnknownFields};
+use reelq::job::{Claim, Entry, UnknownFields};
 use reelq::queue::{
-    Admission, Claimant, End, Hands, LongestWaits, Lost, Move, PollClaim, Queue, Retention,
-    Settled, Settlement, SubmitClaim, SubmitRules,
+    Admission, Claimant, Hands, LongestWaits, Lost, Move, PollClaim, Queue, Retention, Settled,
+    Settlement, SubmitClaim, SubmitRules,
 };
 
+use super::support::moves::{accept, complete, expire, fail, refused, repoll, requeue, unconfirm};
 use super::support::{TestQueue, id, job};
 
 const NOW: u64 = 1_800_000_000_000;
@@ -161,44 +162,6 @@ impl Scene {
     async fn reclaim(&self, after_ms: u64) -> usize {
         self.at(after_ms).reclaim(Lost::Overdue, RULES, RETENTION).await.unwrap().taken
     }
-}
-
-fn accept(whilter_request_id: &str) -> Move {
-    let whilter_request_id = whilter_request_id.to_owned();
-    Move::Accept { whilter_request_id, first_check_in: Duration::from_millis(1000) }
-}
-
-fn requeue() -> Move {
-    let event = "retry: 500".to_owned();
-    Move::Requeue { delay: Duration::from_millis(2000), spends_attempt: true, event, refusal: None }
-}
-
-/// How long before its time-out a POST began.
-const SENT_AGO_MS: u64 = 10;
-
-fn unconfirm(hold: bool) -> Move {
-    let sent_ago = Duration::from_millis(SENT_AGO_MS);
-    Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold, sent_ago }
-}
-
-fn repoll(streak: &str) -> Move {
-    let event = "poll".to_owned();
-    Move::Repoll { delay: Duration::from_millis(1600), streak: streak.to_owned(), event }
-}
-
-fn complete() -> Move {
-    let end = End::Completed { video_url: Some("https://cdn/v.mp4".to_owned()), image_url: None };
-    Move::Finish { end, source: "poll" }
-}
-
-fn fail() -> Move {
-    let fault = Fault::new(ErrorCode::GenerationFailed, "no face found");
-    Move::Finish { end: End::Failed(fault), source: "poll" }
-}
-
-fn expire() -> Move {
-    let fault = Fault::new(ErrorCode::PollDeadline, "no video in 1 s");
-    Move::Finish { end: End::Expired(fault), source: "poll" }
 }
 
 /// Shows a dump without the parts that are beside the point of most tests.

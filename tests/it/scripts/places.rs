@@ -1,13 +1,12 @@
 //! Members that are not where they belong, keys of another type, and a clock that went back.
 
-use std::time::Duration;
-
-use reelq::job::{Claim, ErrorCode, Fault};
+use reelq::job::Claim;
 use reelq::queue::{Lost, Move, News, QueueError, ServerClock, Settled, Settlement};
 
 use super::super::support::id;
 use super::{
-    NOW, RETENTION, RULES, Scene, WAITS, accept, complete, fail, repoll, requeue, unconfirm,
+    NOW, RETENTION, RULES, Scene, WAITS, accept, complete, fail, refused, repoll, requeue,
+    unconfirm,
 };
 
 const HOUR_MS: u64 = 3_600_000;
@@ -151,10 +150,7 @@ async fn keys_of_another_type_count_as_none() {
     }
     let _: redis::Value = scene.0.command(&["SET", "reelq:{video}:counters", "x"]).await;
     scene.submitting("a", 0).await;
-    let refusal = Some(Fault::new(ErrorCode::ApiRefused, "403"));
-    let (delay, event) = (Duration::from_secs(2), "refused: 403".to_owned());
-    let refused = Move::Requeue { delay, spends_attempt: false, event, refusal };
-    scene.settle_twice(10, "a", 1, refused, Settled::Done).await;
+    scene.settle_twice(10, "a", 1, refused(), Settled::Done).await;
     assert_eq!(scene.claim_submits(5000).await.len(), 1);
     assert_eq!(scene.settle(5010, "a", 2, accept("w-1")).await, Settled::Done);
     assert_eq!(scene.claim_polls(9000).await.len(), 1);

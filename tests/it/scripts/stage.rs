@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::job::{ErrorCode, Fault, JobId};
-use reelq::queue::{
-    Claimant, Claimed, Move, News, Overdue, Report, Settled, StageState, SubmitClaim,
-};
+use reelq::job::JobId;
+use reelq::queue::{Claimant, Claimed, News, Overdue, Report, Settled, StageState, SubmitClaim};
 
 use super::super::support::{id, job};
-use super::{RETENTION, RULES, Scene, WAITS, check};
+use super::{RETENTION, RULES, Scene, WAITS, check, refused};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,12 +35,6 @@ impl Scene {
             self.waiting(&format!("job-{number}")).await;
         }
     }
-}
-
-fn refused() -> Move {
-    let fault = Fault::new(ErrorCode::ApiRefused, "403");
-    let (delay, event) = (SECOND, "refused: 403".to_owned());
-    Move::Requeue { delay, spends_attempt: false, event, refusal: Some(fault) }
 }
 
 #[tokio::test]

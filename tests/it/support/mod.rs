@@ -1,6 +1,7 @@
 //! What the tests share: a private Redis, a queue on it, a dump of its key space.
 
 pub(crate) mod dump;
+pub(crate) mod moves;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 
