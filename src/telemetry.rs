@@ -76,12 +76,15 @@ impl Metrics {
 pub fn install_metrics(queue: &QueueName) -> Result<Metrics, TelemetryError> {
     let refused =
         |error: metrics_exporter_prometheus::BuildError| TelemetryError::Setup(error.to_string());
-    PrometheusBuilder::new()
+    let metrics = PrometheusBuilder::new()
         .add_global_label("queue", queue.as_str())
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
         .map(Metrics)
-        .map_err(refused)
+        .map_err(refused)?;
+    // An alert on it needs the series before it first happens.
+    quarantined(0);
+    Ok(metrics)
 }
 
 /// A call to the remote API has ended, in so many seconds.
@@ -122,9 +125,9 @@ pub(crate) fn conflict() {
     counter!("reelq_conflicts_total").increment(1);
 }
 
-/// A place of a job without a usable record was taken away.
-pub(crate) fn quarantined() {
-    counter!("reelq_quarantined_total").increment(1);
+/// So many members of places had no record, or had ended, and were taken out.
+pub(crate) fn quarantined(count: u64) {
+    counter!("reelq_quarantined_total").increment(count);
 }
 
 /// How long ago a loop turned.

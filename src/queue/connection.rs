@@ -214,6 +214,14 @@ impl Connection {
         self.manager.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The answer to something that was sent on another connection of this server.
+    pub(super) fn heeded<T>(&self, answer: RedisResult<T>) -> Result<T, QueueError> {
+        if answer.as_ref().is_err_and(is_missing_right) {
+            self.right_refused.notify_one();
+        }
+        Ok(answer?)
+    }
+
     /// The manager makes its connection again when it breaks, but not when nothing comes back
     /// any more or the server has become a replica: then another one takes its place, which
     /// resolves the server's name anew.
@@ -222,9 +230,6 @@ impl Connection {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        if is_missing_right(&error) {
-            self.right_refused.notify_one();
-        }
         let read_only = ErrorKind::Server(ServerErrorKind::ReadOnly);
         if error.is_timeout() || error.kind() == read_only {
             let config = self.options.manager_config();
@@ -234,7 +239,7 @@ impl Connection {
                 *self.manager.write().unwrap_or_else(PoisonError::into_inner) = another;
             }
         }
-        Err(error.into())
+        self.heeded(Err(error))
     }
 
     async fn load_scripts(&self) -> Result<(), QueueError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamPendingCountReply;
-use redis::{AsyncCommands, Value};
+use redis::{AsyncCommands, RedisResult, Value};
 
 use super::Queue;
 use super::admit::{ADMIT_BATCH, milliseconds};
@@ -104,7 +104,7 @@ impl Inbox {
         from: &str,
         connection: &mut MultiplexedConnection,
     ) -> Result<Vec<RawEntry>, QueueError> {
-        let reply: Value = command("XREADGROUP")
+        let reply: RedisResult<Value> = command("XREADGROUP")
             .arg(&["GROUP", WORKERS_GROUP, &self.worker, "COUNT"])
             .arg(ADMIT_BATCH)
             .arg("BLOCK")
@@ -113,7 +113,8 @@ impl Inbox {
             .arg(self.queue.keys().jobs())
             .arg(from)
             .query_async(connection)
-            .await?;
+            .await;
+        let reply = self.queue.connection().heeded(reply)?;
         Ok(streams_entries(reply))
     }
 }
@@ -138,9 +139,10 @@ impl Queue {
     ) -> Result<Vec<RawEntry>, QueueError> {
         let mut connection = self.connection().manager();
         let jobs = self.keys().jobs();
-        let pending: StreamPendingCountReply = connection
+        let pending: RedisResult<StreamPendingCountReply> = connection
             .xpending_consumer_count(&jobs, WORKERS_GROUP, "-", "+", ADMIT_BATCH, dead)
-            .await?;
+            .await;
+        let pending = self.connection().heeded(pending)?;
         if pending.ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -12,7 +12,7 @@ use super::connection::command;
 use super::error::QueueError;
 use super::inbox::{raw_entries, streams_entries};
 use super::{Queue, RawEntry};
-use crate::job::JobId;
+use crate::job::{JobId, State};
 
 /// The fields that a result takes over from the record (lua/lib/result.lua has the same, by test).
 const RESULT_FIELDS: [&str; 17] = [
@@ -106,7 +106,7 @@ impl Queue {
         let Some(record) = self.record(id).await? else {
             return Ok(None);
         };
-        if record.get("ended-at").is_none() {
+        if !State::ALL.iter().any(|it| it.is_end() && it.as_str() == record.state()) {
             return Ok(None);
         }
         let mut fields: BTreeMap<String, String> = RESULT_FIELDS
@@ -145,7 +145,7 @@ impl Queue {
             self.connection().manager().xgroup_create_mkstream(key, group, "0").await;
         match created {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => Ok(other?),
+            other => self.connection().heeded(other),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stage that is closed or limited for the whole fleet (`lua/stage.lua`, `gate` in `lua/lib.lua`).
+//! A stage that is closed or limited for the whole fleet (`lua/stage.lua`, `gate` in `lua/lib/gate.lua`).
 
 use std::fmt;
 use std::time::Duration;

@@ -61,7 +61,7 @@ impl<S: Stage> ClaimLoop<S> {
         }
     }
 
-    /// Permits, when the Redis user has all rights; while it lacks some, none is kept from others.
+    /// Permits, when the Redis user has all rights; until then none is kept from others.
     async fn permits_and_rights(&self) -> OwnedSemaphorePermit {
         wait_for_rights(&mut self.rights.clone(), &self.turns).await;
         self.free_permits().await
@@ -115,7 +115,7 @@ impl<S: Stage> ClaimLoop<S> {
         retry.reset();
         self.guard.saw_state(claimed.state);
         for id in &claimed.quarantined {
-            telemetry::quarantined();
+            telemetry::quarantined(1);
             tracing::warn!(job.id = id, "taken out of {}: no record, or ended", S::NAME);
         }
         for id in &claimed.unreadable {

@@ -212,6 +212,7 @@ impl Worker {
             trim: trim_ages(settings),
             admitter: admitter.clone(),
             silent: silent_seen,
+            rights: rights.subscribe(),
             turns: health.turns("sweeper"),
         };
         let intake = Intake {

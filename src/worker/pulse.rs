@@ -87,8 +87,10 @@ impl Pulse {
             let tick = queue.tick(&self.worker, self.waits).await?;
             self.turns.turned();
             retry.reset();
-            // An answer that took so long tells of a stall, in which nobody could beat.
-            beats = if asked.elapsed() < BEAT { beats.saturating_add(1) } else { 0 };
+            // An answer that took so long tells of a stall, in which nobody could beat; and by a clock
+            // that went back nobody can be judged.
+            let steady = asked.elapsed() < BEAT && tick.clock == ServerClock::Steady;
+            beats = if steady { beats.saturating_add(1) } else { 0 };
             let clock = tick.clock;
             self.take_in(tick, beats);
             if clock != ServerClock::PullingIn {

@@ -2,8 +2,8 @@
 //!
 //! A settlement is repeated until Redis has answered, however long that takes: the scripts know
 //! a repetition. A worker that dies before that leaves a lease, which heals the job. A loop that
-//! ends early leaves what it had where its second run takes it up. What was paid
-//! for and cannot be recorded is said in the log with all its ids, for nothing else knows it.
+//! ends early leaves what it had where its second run takes it up. What was paid for and cannot be
+//! recorded is said in the log with all its ids, for nothing else knows it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::alarm::{Alarm, LONGEST_WAIT};
 use super::health::Turns;
@@ -22,6 +22,9 @@ use crate::queue::{
     CLAIM_BATCH, End, Move, Queue, QueueError, Retention, Settled, Settlement, SubmitRules,
 };
 use crate::telemetry;
+
+/// When so many settlements are stuck, no more are taken up.
+const MOST_STUCK: usize = 10 * CLAIM_BATCH;
 
 /// A settlement that is to be written.
 #[derive(Debug)]
@@ -44,8 +47,13 @@ impl Settler {
     /// A settler, and what is to be written.
     pub(crate) fn new() -> (Self, Mutex<Unwritten>) {
         let (sender, receiver) = mpsc::channel(CLAIM_BATCH);
-        let unwritten =
-            Unwritten { receiver, settlements: Vec::new(), origins: Vec::new(), stuck: Vec::new() };
+        let unwritten = Unwritten {
+            receiver,
+            settlements: Vec::new(),
+            origins: Vec::new(),
+            stuck: Vec::new(),
+            stuck_until: Instant::now(),
+        };
         (Self { sender }, Mutex::new(unwritten))
     }
 
@@ -67,6 +75,8 @@ pub(crate) struct Unwritten {
     origins: Vec<Origin>,
     /// What is tried one by one, since Redis refused it whatever else was with it.
     stuck: Vec<(Settlement, Origin)>,
+    /// When they are tried next.
+    stuck_until: Instant,
 }
 
 /// The job of a settlement, and who waits until it is written.
@@ -101,11 +111,15 @@ impl Writer {
             self.turns.turned();
             // What an earlier run was about to write goes first.
             if unwritten.settlements.is_empty() {
-                let room = CLAIM_BATCH.saturating_sub(unwritten.stuck.len()).max(1);
-                let more = unwritten.receiver.recv_many(&mut arrived, room);
+                if unwritten.stuck.len() >= MOST_STUCK {
+                    sleep_until(unwritten.stuck_until).await;
+                    self.try_stuck(&mut unwritten).await;
+                    continue;
+                }
+                let more = unwritten.receiver.recv_many(&mut arrived, CLAIM_BATCH);
                 match timeout(LONGEST_WAIT, more).await {
                     Ok(0) if unwritten.stuck.is_empty() => return,
-                    Ok(0) => tokio::time::sleep(LONGEST_WAIT).await,
+                    Ok(0) => sleep_until(unwritten.stuck_until).await,
                     Ok(_) => arrived.drain(..).for_each(|due| unwritten.take_up(due)),
                     Err(_) => {}
                 }
@@ -143,24 +157,33 @@ impl Writer {
     }
 
     /// Tries what is stuck, each by itself, so that one job's damage does not hold up the others.
+    /// What is still to be tried stays where it is, for the loop may be ended here.
     async fn try_stuck(&self, unwritten: &mut Unwritten) {
-        let mut still = Vec::new();
-        for (settlement, origin) in std::mem::take(&mut unwritten.stuck) {
-            let settled = match self.settle(std::slice::from_ref(&settlement)).await {
-                Ok(settled) => settled,
+        if unwritten.stuck.is_empty() || Instant::now() < unwritten.stuck_until {
+            return;
+        }
+        let (mut index, mut last_error) = (0, None);
+        while let Some((settlement, (job, _))) = unwritten.stuck.get(index) {
+            self.turns.turned();
+            match self.settle(std::slice::from_ref(settlement)).await {
+                Ok(settled) => {
+                    for settled in settled {
+                        self.report(settlement, &**job, settled).await;
+                    }
+                    unwritten.stuck.swap_remove(index);
+                }
                 Err(error) => {
                     telemetry::redis_error(error.kind());
-                    let id = &settlement.id;
-                    tracing::warn!(job.id = %id, %error, "cannot be written, is tried again");
-                    still.push((settlement, origin));
-                    continue;
+                    last_error = Some((settlement.id.clone(), error));
+                    index += 1;
                 }
-            };
-            for settled in settled {
-                self.report(&settlement, &*origin.0, settled).await;
             }
         }
-        unwritten.stuck = still;
+        if let Some((id, error)) = last_error {
+            let jobs = unwritten.stuck.len();
+            tracing::warn!(job.id = %id, jobs, %error, "cannot be written, nor may others; again soon");
+        }
+        unwritten.stuck_until = Instant::now() + LONGEST_WAIT;
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, QueueError> {

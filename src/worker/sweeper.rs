@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::health::Turns;
 use super::intake::{Admitter, Begin};
 use super::retry::Retry;
+use super::rights::wait_for_rights;
 use crate::job::ErrorCode;
 use crate::job::policy::Backoff;
 use crate::queue::{ADMIT_BATCH, Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
@@ -37,6 +38,8 @@ pub(crate) struct Sweeper {
     pub(crate) admitter: Admitter,
     /// Workers that the pulse has judged dead.
     pub(crate) silent: watch::Receiver<Vec<String>>,
+    /// True while the Redis user has all rights.
+    pub(crate) rights: watch::Receiver<bool>,
     pub(crate) turns: Turns,
 }
 
@@ -47,6 +50,10 @@ impl Sweeper {
         let mut tidied = None;
         loop {
             self.turns.turned();
+            tokio::select! {
+                () = wait_for_rights(&mut self.rights, &self.turns) => {}
+                _ = stopping.wait_for(|it| *it) => return,
+            }
             let silent = self.silent.borrow_and_update().clone();
             match self.sweep(&silent, &mut tidied).await {
                 Ok(()) => retry.reset(),
@@ -103,7 +110,7 @@ impl Sweeper {
             let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
             taken += batch.taken;
             for id in &batch.quarantined {
-                telemetry::quarantined();
+                telemetry::quarantined(1);
                 tracing::warn!(job.id = id, "taken out of leases: no record, or ended");
             }
             telemetry::jobs_ended("failed", ErrorCode::CrashLoop.as_str(), batch.failed);

@@ -8,8 +8,8 @@
 -- Returns: a code per item: polling, also (accepted before under another id), late (the job had
 --   ended; the id is recorded), gone (no such record)
 -- Why: an accepted id is true whoever brings it, so no claim is asked for.
--- Why: the records come before the places, since what was bought is known then whatever happens;
---   a polled job may be in `leases`, and whoever finds it in another place puts it right.
+-- Why: the record of a job in hand comes before its place, since what was bought is known then
+--   whatever happens; a polled job may be in `leases`.
 local now = clock(ARGV[1])
 local ITEM, FIRST = 3, 2
 local now_ms = int(now)
@@ -42,6 +42,8 @@ for at = FIRST, #ARGV, ITEM do
     unpack(read(record, 'state', 'history', 'accepted-at', 'recoveries'), 1, 4)
   local place, code = state ~= 'polling' and PLACE[state], 'polling'
   if place then
+    -- From there it might be sent again, or held for a day: it is due in `poll` before it is followed.
+    if place ~= 'leases' then redis.call('ZADD', P .. 'poll', next_at, id) end
     redis.call('HSET', record, 'state', 'polling', 'whilter-request-id', whilter_id,
       'submitted-at', now_ms, 'next-at', next_at, 'history',
       remember(history, accepted_at, now, 'submitted'))
@@ -53,10 +55,11 @@ for at = FIRST, #ARGV, ITEM do
   else
     code = state and another(id, record, state, whilter_id) or 'gone'
     local polls, due_at = unpack(read(record, 'polls', 'next-at'), 1, 2)
-    -- Never checked yet: what keeps it in `leases` is an earlier call of this script that was cut off.
-    if state == 'polling' and num(polls) == 0 and in_hand(id) then
+    -- Never checked yet: what is left of the submit is left by an earlier call that was cut off.
+    if state == 'polling' and num(polls) == 0 then
       redis.call('HDEL', record, 'recoveries', 'resend', 'held')
-      follow(id, 'leases', num(due_at))
+      redis.call('ZADD', P .. 'poll', 'NX', int(num(due_at)), id)
+      for _, ids in pairs(leaving) do ids[#ids + 1] = id end
     end
   end
   codes[#codes + 1] = code

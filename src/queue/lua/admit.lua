@@ -125,8 +125,10 @@ each(function(n, first, last, entry, id, sha1, body, fault)
 end)
 for what, how_many in pairs(counts) do count(what, how_many) end
 if #entries > 0 then
-  redis.call('XACK', jobs, 'workers', unpack(entries))
+  -- What is deleted and not acknowledged is given up by whoever finds it pending; an entry that is
+  -- acknowledged and not deleted would be found by nobody.
   redis.call('XDEL', jobs, unpack(entries))
+  redis.call('XACK', jobs, 'workers', unpack(entries))
 end
 if earliest < head_due then wake('submit') end
 return reply

@@ -23,9 +23,9 @@ local function cancel(id, whole, state)
   local posts, unconfirmed = unpack(read(record, 'posts', 'unconfirmed'), 1, 2)
   redis.call('ZADD', P .. 'poll', int(now), id)
   -- A POST in hand is one whose answer may never be known.
-  if state == 'submitting' then redis.call('HSET', record, 'unconfirmed', int(num(unconfirmed) + 1)) end
+  local noted = state == 'submitting' and { 'unconfirmed', int(num(unconfirmed) + 1) } or nil
   local fault = num(posts) > 0 and POSTED or NO_POST
-  conclude(id, record, whole, 'cancelled', { 'error', fault, 'source', 'operator' }, now)
+  conclude(id, record, whole, 'cancelled', { 'error', fault, 'source', 'operator' }, now, noted)
 end
 
 local reply = {}
@@ -42,6 +42,8 @@ for at = FIRST, #ARGV, ITEM do
   elseif heal(id) then
     gone[#gone + 1] = id
     if state ~= 'cancelled' then code, detail = 'refused', 'it has ended: ' .. state end
+  else
+    code, detail = 'refused', 'its record is damaged'
   end
   reply[#reply + 1] = code
   reply[#reply + 1] = detail

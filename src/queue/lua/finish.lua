@@ -42,10 +42,11 @@ end
 -- A URL for a job that had ended by time: it ends again.
 local function end_again(id, record, whole, changes)
   local revision = int(num(whole[REVISION]) + 1)
+  whole[REVISION] = revision
   heal_result(id)
   redis.call('ZADD', P .. 'poll', int(now), id)
   redis.call('PERSIST', record)
-  conclude(id, record, whole, 'completed', changes, now, revision)
+  conclude(id, record, whole, 'completed', changes, now, { 'revision', revision, 'result', '' })
 end
 
 -- A URL for a job that had ended otherwise: it is recorded.
@@ -80,7 +81,5 @@ for at = FIRST, #ARGV, ITEM do
   codes[#codes + 1] = code
 end
 wind_up(retention)
-if #leaving > 0 and redis.call('ZREM', P .. 'leases', unpack(leaving)) < #leaving then
-  leave('poll', leaving)
-end
+if leave('leases', leaving) < #leaving then leave('poll', leaving) end
 return codes

@@ -25,7 +25,7 @@ local max_recoveries = tonumber(ARGV[8])
 local retention = { completed_ms = ARGV[9], failed_ms = ARGV[10] }
 local silent_ms, leases, now_ms = tonumber(ARGV[11]), P .. 'leases', int(now)
 
--- checks
+-- checks and writes, job by job
 local beat = dead ~= '' and ask('ZSCORE', P .. 'workers', dead)
 if beat and tonumber(beat) > now - silent_ms then return { 0, 0, 0, {} } end
 local held
@@ -35,7 +35,6 @@ else
   held = ask('ZRANGE', leases, skip, skip + limit - 1) or {}
 end
 
--- writes
 local function recover(id, record, state, claim, recoveries)
   local crashes, next_claim = num(recoveries) + 1, int(num(claim) + 1)
   local changes = { 'claim', next_claim, 'recoveries', int(crashes) }

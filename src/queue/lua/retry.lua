@@ -20,9 +20,10 @@ local ITEM, FIRST = 1, 4
 local REOPENS = { failed = true, expired = true, cancelled = true }
 local now_ms, woken = int(now), {}
 
--- checks
+-- checks and writes, job by job
 local function is_followed(whilter_id, fault)
-  return whilter_id and not (fault or ''):find('^generation%-failed') and not resubmit
+  local failed = (fault or ''):find('^generation%-failed')
+  return whilter_id and whilter_id ~= '' and not failed and not resubmit
 end
 
 local function refusal(id, state, followed, expires_at)
@@ -36,7 +37,6 @@ local function refusal(id, state, followed, expires_at)
   if redis.call('EXISTS', P .. 'body:' .. id) == 0 then return 'its body is gone' end
 end
 
--- writes
 local function hurry(id, record, state)
   local place = PLACE[state]
   local due = tonumber(ask('ZSCORE', P .. place, id) or nil)
@@ -58,20 +58,24 @@ end
 local function carried_over(record)
   local whilter_id, also, unconfirmed =
     unpack(read(record, 'whilter-request-id', 'also-accepted', 'unconfirmed'), 1, 3)
-  local changes = { 'attempts', '0' }
+  local changes = { 'attempts', '0', 'retries', '', 'refusals', '', 'whilter-request-id', '',
+    'submitted-at', '' }
   local function change(field, value)
     table.insert(changes, field)
     table.insert(changes, value)
   end
   if unconfirmed then change('unconfirmed', '1') end
-  if whilter_id then change('also-accepted', also and also .. ' ' .. whilter_id or whilter_id) end
+  if whilter_id and whilter_id ~= '' then
+    change('also-accepted', also and also .. ' ' .. whilter_id or whilter_id)
+  end
   return changes
 end
 
 -- What is left of an end when the job lives again.
+-- It was voided when it began to live again, so that a call that is cut off leaves nothing of it.
 local function forget_end(id, record, state)
-  redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url', 'resend',
-    'held')
+  redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url', 'worker',
+    'resend', 'held')
   if state == 'waiting' then
     redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
   end
@@ -85,11 +89,15 @@ local function reopen(id, record, state, revision)
   redis.call('ZADD', P .. PLACE[state], now_ms, id)
   redis.call('PERSIST', record)
   redis.call('PERSIST', P .. 'body:' .. id)
-  redis.call('HSET', record, 'state', state, 'revision', revision, 'result', '', 'polls', '0', 'next-at',
-    now_ms, 'retried-at', now_ms, 'history', remember(history, accepted_at, now, 'retried'),
-    unpack(changes))
+  redis.call('HSET', record, 'state', state, 'revision', revision, 'polls', '0', 'next-at', now_ms,
+    'retried-at', now_ms, 'history', remember(history, accepted_at, now, 'retried'), 'worker', '',
+    'result', '', 'error', '', 'source', '', 'video-url', '', 'image-url', '', unpack(changes))
   forget_end(id, record, state)
   count('reopened', 1)
+  -- What ended it may have been cut off before it left its place.
+  for _, place in pairs(PLACE) do
+    if place ~= PLACE[state] then leave(place, { id }) end
+  end
   woken[PLACE[state]] = true
 end
 

@@ -279,6 +279,11 @@ impl Call {
         !matches!(self, Self::Enqueue)
     }
 
+    /// Whether it is taken from the holder of the job only.
+    pub(crate) fn is_fenced(self) -> bool {
+        matches!(self, Self::Fail | Self::Expire | Self::RequeueRefused | Self::Unconfirm)
+    }
+
     /// Whether it may lead to a POST of what the API has.
     pub(crate) fn buys_again(self) -> bool {
         matches!(self, Self::Resubmit | Self::Retry)

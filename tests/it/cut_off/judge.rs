@@ -47,6 +47,9 @@ pub(crate) async fn verdict(queue: &TestQueue, ids: &[String], must_exist: bool)
             wrong.push(format!("{left:?} are left in {place}"));
         }
     }
+    if queue.command::<u64>(&["XLEN", &format!("{PREFIX}jobs")]).await > 0 {
+        wrong.push("entries are left in the inbox".to_owned());
+    }
     let published = results(queue, &mut wrong).await;
     for id in ids {
         let record = record(queue, id).await;

@@ -3,7 +3,7 @@
 //!
 //! Each call is cut off at each of its commands in each state that leads there, alone and in a
 //! batch of three, and each of its commands is refused wherever it comes. Then the fault is gone:
-//! either the call is repeated, or its caller is dead; the other workers do what they do all the
+//! either the call is repeated (perhaps after an operator's word), or its caller is dead; the other workers do what they do all the
 //! time, until the last deadline has passed. Whatever happened, each job has then ended, with a result
 //! of each revision, in no place, and nothing was bought again that was known to be bought.
 //!
@@ -19,20 +19,32 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reelq::job::JobId;
-
 use self::cases::{Call, State};
 use self::judge::{has_ended, record, verdict};
 use self::scissors::Cut;
-use self::world::World;
-use crate::support::say;
+use self::world::{RETENTION, World};
+use crate::support::{id, say};
 
 /// What becomes of the caller whose call was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
     Repeats,
     Dies,
+    /// An operator retries the jobs before the call is repeated.
+    RepeatsAfterRetry,
+    /// An operator cancels them before that.
+    RepeatsAfterCancel,
 }
+
+/// How many jobs there are, and what becomes of the caller.
+const RUNS: [(usize, Caller); 6] = [
+    (1, Caller::Repeats),
+    (3, Caller::Repeats),
+    (1, Caller::Dies),
+    (3, Caller::Dies),
+    (1, Caller::RepeatsAfterRetry),
+    (1, Caller::RepeatsAfterCancel),
+];
 
 /// One run that came to its end.
 struct Ran {
@@ -75,28 +87,27 @@ impl Case {
         for id in &ids {
             let record = record(&world.queue, id).await;
             let followed = record.get("state").is_some_and(|it| it == "polling");
-            if (followed || has_ended(&record)) && !self.call.buys_again() {
+            let may_buy = self.call.buys_again() || self.caller == Caller::RepeatsAfterRetry;
+            if (followed || has_ended(&record)) && !may_buy {
                 bought.insert(id.clone());
             }
         }
+        let reopened = self.operate(world, &ids).await;
         let mut answer = first.ok();
-        if self.caller == Caller::Repeats {
+        if self.caller != Caller::Dies {
             if answer.is_none() {
                 let queue = world.at_now();
                 let again = self.call.make(world, &queue, &ids).await;
                 answer = Some(again.map_err(|error| format!("the repetition failed: {error}"))?);
             }
+            for id in reopened.iter().filter(|_| self.call.is_fenced()) {
+                if has_ended(&record(&world.queue, id).await) {
+                    return Err(format!("{id} was let live again, and a late failure ended it"));
+                }
+            }
             world.go_on().await;
         }
-        world
-            .live_on(|id: &JobId| {
-                if bought.contains(id.as_str()) {
-                    Err(format!("{id} is bought again"))
-                } else {
-                    Ok(())
-                }
-            })
-            .await?;
+        world.live_on(&bought).await?;
         let must_exist =
             self.state != State::Nothing || answer.is_some() && self.call == Call::Enqueue;
         let mut wrong = verdict(&world.queue, &ids, must_exist).await;
@@ -114,6 +125,25 @@ impl Case {
         Err(wrong.join("; "))
     }
 
+    /// What an operator does meanwhile; returns the jobs that he let live again.
+    async fn operate(self, world: &World, ids: &[String]) -> Vec<String> {
+        let job_ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
+        let mut reopened = Vec::new();
+        if self.caller == Caller::RepeatsAfterCancel {
+            world.at_now().cancel(&job_ids, RETENTION).await.unwrap();
+        }
+        if self.caller == Caller::RepeatsAfterRetry {
+            for id in ids {
+                let was_over = has_ended(&record(&world.queue, id).await);
+                let retried = world.at_now().retry(&job_ids, false, false).await.unwrap();
+                if was_over && retried.iter().all(|it| it.state().is_some()) {
+                    reopened.push(id.clone());
+                }
+            }
+        }
+        reopened
+    }
+
     /// Plays the case with every cut; what went wrong, by cut, and how many there were.
     async fn all_cuts(self, world: &mut World) -> (usize, Vec<String>) {
         let mut wrong = Vec::new();
@@ -123,7 +153,15 @@ impl Case {
             Err(why) => return (1, vec![told(&Cut::Nowhere, why)]),
         };
         let names: BTreeSet<_> = whole.called.iter().cloned().collect();
-        let cuts = (1..=whole.called.len()).map(Cut::At).chain(names.into_iter().map(Cut::Command));
+        let by_name = names.into_iter().map(Cut::Command);
+        let cuts: Vec<_> = match self.caller {
+            Caller::Repeats | Caller::Dies => {
+                (1..=whole.called.len()).map(Cut::At).chain(by_name).collect()
+            }
+            Caller::RepeatsAfterRetry | Caller::RepeatsAfterCancel => {
+                (1..=whole.called.len()).map(Cut::At).collect()
+            }
+        };
         let mut count = 0;
         for cut in cuts {
             count += 1;
@@ -137,7 +175,7 @@ impl Case {
 
     /// What differs from the run that was not cut off, and must not.
     fn compare(self, whole: &Ran, ran: &Ran) -> Option<String> {
-        if self.caller == Caller::Dies {
+        if self.caller != Caller::Repeats {
             return None;
         }
         for (id, sent) in &ran.posts {
@@ -157,14 +195,11 @@ async fn all_cases(states: &[State]) {
     let (mut cases, mut cuts, mut wrong) = (0, 0, Vec::new());
     for state in states.iter().copied() {
         for call in Call::ALL.into_iter().filter(|call| call.is_possible(state)) {
-            for jobs in [1, 3] {
-                for caller in [Caller::Repeats, Caller::Dies] {
-                    let (count, more) =
-                        Case { state, call, jobs, caller }.all_cuts(&mut world).await;
-                    cases += 1;
-                    cuts += count;
-                    wrong.extend(more);
-                }
+            for (jobs, caller) in RUNS {
+                let (count, more) = Case { state, call, jobs, caller }.all_cuts(&mut world).await;
+                cases += 1;
+                cuts += count;
+                wrong.extend(more);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A queue with two workers: `w1`, whose call is cut off, and `w2`, which does what workers do all
 //! the time and finds whatever was left. Every POST that they would send is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redis::streams::{StreamAutoClaimReply, StreamId};
@@ -11,7 +11,7 @@ use reelq::queue::{
     Report, Retention, Settlement, SubmitRules,
 };
 
-use super::judge::{is_busy, record};
+use super::judge::{has_ended, is_busy, record};
 use super::scissors::Scissors;
 use crate::support::moves::{accept, complete};
 use crate::support::{TestQueue, id, request};
@@ -29,6 +29,8 @@ pub(crate) const RETENTION: Retention = Retention { completed: HOUR, failed: HOU
 pub(crate) const WAITS: LongestWaits =
     LongestWaits { lease: LEASE, submit: LEASE, unconfirmed: RULES.grace, poll: LEASE };
 const PREFIX: &str = "reelq:{video}:";
+/// After so many rounds of half a minute all leases and graces are over.
+const SOON: u32 = 8;
 
 /// What a worker holds: a POST or a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,24 +223,28 @@ impl World {
 
     /// What `w2` does all the time, until nothing is left to do; then the leases run out, the graces
     /// end, and at last the deadlines.
-    pub(crate) async fn live_on(
-        &mut self,
-        mut may_post: impl FnMut(&JobId) -> Result<(), String>,
-    ) -> Result<(), String> {
+    ///
+    /// What the API has, or what has ended, is in `bought`: it is not sent again, and ends without
+    /// waiting for a deadline.
+    pub(crate) async fn live_on(&mut self, bought: &BTreeSet<String>) -> Result<(), String> {
         for round in 0..14 {
-            self.turn(&mut may_post).await?;
+            self.turn(bought).await?;
             if !is_busy(&self.queue).await {
                 return Ok(());
             }
-            self.now += if round < 8 { 31_000 } else { DAY_MS };
+            if round == SOON {
+                for id in bought {
+                    if !has_ended(&record(&self.queue, id).await) {
+                        return Err(format!("{id} was accepted, and is forgotten for long"));
+                    }
+                }
+            }
+            self.now += if round < SOON { 31_000 } else { DAY_MS };
         }
-        Ok(())
+        Err("something is never done".to_owned())
     }
 
-    async fn turn(
-        &mut self,
-        may_post: &mut impl FnMut(&JobId) -> Result<(), String>,
-    ) -> Result<(), String> {
+    async fn turn(&mut self, bought: &BTreeSet<String>) -> Result<(), String> {
         let queue = self.at_now();
         queue.tick("w2", WAITS).await.unwrap();
         self.adopt(&queue).await;
@@ -246,7 +252,9 @@ impl World {
         let claimed = queue.claim_submits(self.claimant("w2"), RULES, RETENTION).await.unwrap().0;
         let probed = claimed.is_probe;
         for job in claimed.jobs {
-            may_post(&job.id)?;
+            if bought.contains(job.id.as_str()) {
+                return Err(format!("{} is bought again", job.id));
+            }
             self.begin(&job.id);
             let to = accept(&format!("w2-{}-{}", job.id, self.posts[job.id.as_str()]));
             let settlement = Settlement { id: job.id.clone(), claim: job.claim, to };

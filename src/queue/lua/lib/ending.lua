@@ -20,23 +20,21 @@ local function retire(id, record, before, status, ended_at, revision)
   else
     kept[#kept + 1], kept[#kept + 2] = P .. 'body:' .. id, record
   end
-  if is_dead then dead[#dead + 1], dead[#dead + 2] = ended_at, id end
+  dead[id] = is_dead and ended_at or nil
 end
 
 -- The one place where a job ends. `record` is its key; `whole` is what `read_whole` gave; `changes`
--- are what the end adds to record and result, names and values in turn; `raised` is the new revision
--- of a job that had ended otherwise. The caller takes the job out of its place after `wind_up`.
-local function conclude(id, record, whole, status, changes, now, raised)
+-- are what the end adds to record and result, names and values in turn; `noted`, if given, what it
+-- adds to the record alone. The caller takes the job out of its place after `wind_up`.
+local function conclude(id, record, whole, status, changes, now, noted)
   local state, history, accepted_at = unpack(whole, 1, 3)
   local ended_at, history = int(now), remember(history, accepted_at, now, status)
-  if raised then
-    whole[REVISION] = raised
-    redis.call('HSET', record, 'state', status, 'ended-at', ended_at, 'history', history, 'revision',
-      raised, 'result', '', unpack(changes))
-  else
-    redis.call('HSET', record, 'state', status, 'ended-at', ended_at, 'history', history,
-      unpack(changes))
+  local written = changes
+  if noted then
+    written = { unpack(changes) }
+    for _, word in ipairs(noted) do table.insert(written, word) end
   end
+  redis.call('HSET', record, 'state', status, 'ended-at', ended_at, 'history', history, unpack(written))
   publish(id, record, status, ended_at, changes, whole)
   retire(id, record, state, status, ended_at, whole[REVISION])
   ended.counts[status] = (ended.counts[status] or 0) + 1
@@ -44,7 +42,9 @@ end
 
 -- Writes what goes with the ends of this call: the expiry last, by which `heal` knows them done.
 local function wind_up(retention)
-  if #ended.dead > 0 then redis.call('ZADD', P .. 'dead', unpack(ended.dead)) end
+  local dead = {}
+  for id, ended_at in pairs(ended.dead) do dead[#dead + 1], dead[#dead + 2] = ended_at, id end
+  if #dead > 0 then redis.call('ZADD', P .. 'dead', unpack(dead)) end
   if #ended.bodies > 0 then redis.call('DEL', unpack(ended.bodies)) end
   local kept_ms, completed_ms = retention.failed_ms, retention.completed_ms
   for _, key in ipairs(ended.kept) do redis.call('PEXPIRE', key, kept_ms) end

@@ -17,9 +17,9 @@ local function head(place)
   return due and int(math.max(0, math.min(tonumber(due), 1e15))) or ''
 end
 
--- Takes jobs out of a place. What else they are in stays.
+-- Takes jobs out of a place; says how many were there. What else they are in stays.
 local function leave(place, ids)
-  if #ids > 0 then redis.call('ZREM', P .. place, unpack(ids)) end
+  return #ids > 0 and redis.call('ZREM', P .. place, unpack(ids)) or 0
 end
 
 -- Puts a job that was found in a place of others into its own, unless it is there, and says

@@ -27,7 +27,7 @@ local function publish(id, record, status, ended_at, changes, whole)
   for i = 1, last do entry[i] = changes[i] end
   for i = 1, #CARRIED do
     local value = whole[BEFORE_CARRIED + i]
-    if value then
+    if value and value ~= '' then
       entry[last + 1], entry[last + 2] = CARRIED[i], value
       last = last + 2
     end
@@ -50,7 +50,7 @@ local function heal_result(id)
   if status == 'completed' then redis.call('HDEL', record, 'error') end
   local whole, changes = read_whole(record), {}
   for i, value in ipairs(read(record, unpack(ADDED))) do
-    if value then
+    if value and value ~= '' then
       table.insert(changes, ADDED[i])
       table.insert(changes, value)
     end
