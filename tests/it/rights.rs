@@ -12,6 +12,9 @@ use super::support::say;
 const SOON: Duration = Duration::from_secs(60);
 /// How long each right is missing; `REELQ_RIGHTS_MISSING_MS` sets another time.
 const MISSING: Duration = Duration::from_millis(1500);
+/// Commands that every life uses, so that their absence is noticed while it lasts.
+const IN_USE: [&str; 9] =
+    ["HGET", "HINCRBY", "HMGET", "HSET", "XACK", "XADD", "XREADGROUP", "ZADD", "ZREM"];
 /// What a connection needs to call a script at all.
 const CONNECTION: [&str; 4] = ["+ping", "+evalsha", "+script|load", "+select"];
 
@@ -112,14 +115,18 @@ async fn each_right_taken_away_under_load_loses_nothing_and_buys_nothing_twice()
         site.rights(&[&rule('-', &command)]).await;
         let mut beat = tokio::time::interval(Duration::from_millis(100));
         let given_back_at = tokio::time::Instant::now() + missing;
+        let mut named = false;
         while tokio::time::Instant::now() < given_back_at {
             beat.tick().await;
+            let (code, said) = http.get("/readyz").await;
+            named |= code == 503 && said.contains(&command);
             for _ in 0..5 {
                 let id = format!("job-{}", ids.len());
                 site.xadd(&body(&id)).await;
                 ids.push(id);
             }
         }
+        assert!(named || !IN_USE.contains(&command.as_str()), "{command} was not named");
         site.rights(&[&rule('+', &command)]).await;
         until(&format!("readiness after -{command}"), SOON, async || is_ready(&http).await).await;
     }
