@@ -77,7 +77,7 @@ impl Model {
     fn requeue(&mut self, id: &str, claim: u64, delay_ms: u64, spends: bool) -> Settled {
         let now = self.now;
         let job = self.job(id);
-        if job.claim() == claim && job.state == State::Waiting {
+        if job.was_held(claim) && job.state == State::Waiting {
             return Settled::Done;
         }
         if !job.is_held(claim, State::Submitting) {
@@ -113,7 +113,7 @@ impl Model {
     fn unconfirm(&mut self, id: &str, claim: u64, hold: bool) -> Settled {
         let now = self.now;
         let job = self.job(id);
-        if job.claim() == claim && job.state == State::Unconfirmed {
+        if job.was_held(claim) && job.state == State::Unconfirmed {
             return Settled::Done;
         }
         if !job.is_held(claim, State::Submitting) {
@@ -128,7 +128,7 @@ impl Model {
     fn repoll(&mut self, id: &str, claim: u64, delay_ms: u64, streak: bool) -> Settled {
         let now = self.now;
         let job = self.job(id);
-        if job.claim() == claim && job.state == State::Polling && !job.in_hand() {
+        if job.was_held(claim) && job.state == State::Polling && !job.in_hand() {
             return Settled::Done;
         }
         if !job.is_held(claim, State::Polling) {
@@ -197,6 +197,11 @@ impl Model {
 }
 
 impl Job {
+    /// Whether its last holder had this claim; a job that lives again after an end had none.
+    fn was_held(&self, claim: u64) -> bool {
+        self.claim() == claim && self.fields.contains_key("worker")
+    }
+
     /// Whether it is in this state, in the hands of whoever has this claim.
     fn is_held(&self, claim: u64, state: State) -> bool {
         self.claim() == claim && self.in_hand() && self.state == state
