@@ -315,13 +315,14 @@ impl Worker {
         self.writer.give_up().await;
         // Those that could not even queue what they came to say so now, which takes no time.
         let _ = timeout(LONGEST_WAIT, self.calls_end()).await;
+        self.stopped.send_replace(true);
+        self.lasting.shutdown().await;
+        // After the last beat, which would sign it on again.
         match timeout_at(until, self.queue.forget_worker(&self.name)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
             Err(_) => tracing::warn!("not signed off in time; others notice in seconds"),
         }
-        self.stopped.send_replace(true);
-        self.lasting.shutdown().await;
         let thread = self.pulse.thread;
         // It ends at once, and has nothing to lose.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
