@@ -16,14 +16,13 @@
 --   script leaves undone is found.
 local now, worker = clock(ARGV[1]), ARGV[2]
 local retention = { completed_ms = ARGV[3], failed_ms = ARGV[4] }
-local ITEM, FIRST, BEFORE_ADDED = 7, 5, 2
+local ITEM, FIRST = 7, 5
 local LEADS_TO = { submitting = { failed = true }, polling = ENDS }
 
--- What the end adds to record and result: an item's words from ADDED on, which begin behind `at`.
-local function added(at)
+-- What the end adds to record and result, names and values in turn, from the words of ADDED.
+local function added(...)
   local changes, last = {}, 0
-  for i = 1, #ADDED do
-    local value = ARGV[at + i]
+  for i, value in ipairs({ ... }) do
     if value ~= '' then
       changes[last + 1], changes[last + 2] = ADDED[i], value
       last = last + 2
@@ -58,23 +57,23 @@ end
 
 local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
-  local id, claim, status = unpack(ARGV, at, at + BEFORE_ADDED)
-  local record = P .. 'job:' .. id
+  local id, claim, status, fault, video_url, image_url, source = unpack(ARGV, at, at + ITEM - 1)
+  local record, changes = P .. 'job:' .. id, added(fault, video_url, image_url, source)
   local whole = read_whole(record)
   local state, has_url, code = unpack(whole, 1, 1), status == 'completed', 'stale'
   if not state then
     code = 'gone'
   elseif state == 'expired' and has_url then
-    end_again(id, record, whole, added(at + BEFORE_ADDED))
+    end_again(id, record, whole, changes)
     code = 'ended'
   elseif ENDS[state] then
     heal(id)
     local again = state == status and (has_url or is_of(record, claim))
     code = again and 'ended' or 'late'
-    if code == 'late' and has_url then keep_url(record, added(at + BEFORE_ADDED)) end
+    if code == 'late' and has_url then keep_url(record, changes) end
   elseif (LEADS_TO[state] or {})[status]
     and (has_url or is_of(record, claim, worker) and in_hand(id)) then
-    conclude(id, record, whole, status, added(at + BEFORE_ADDED), now)
+    conclude(id, record, whole, status, changes, now)
     code = 'ended'
   end
   if code == 'ended' or code == 'late' then leaving[#leaving + 1] = id end

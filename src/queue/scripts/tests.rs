@@ -182,7 +182,7 @@ fn values_have_names() {
                 let slot = ["ARGV", "KEYS"].map(|name| format!("{name}[{index}]"));
                 assert!(!is_number || slot.iter().any(|slot| line.contains(slot)), "{place}");
             }
-            assert!(!line.contains("ARGV[at + ") || line.contains("ARGV[at + i]"), "{place}");
+            assert!(!line.contains("ARGV[at "), "{place}");
         }
     }
 }
