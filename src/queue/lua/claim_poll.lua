@@ -19,7 +19,7 @@
 local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
   tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
-local claimed, ITEM = P .. 'claimed:poll:' .. worker, 9
+local claimed = P .. 'claimed:poll:' .. worker
 
 -- checks
 local again = taken_before(claimed, number)
@@ -27,7 +27,7 @@ local gated = gate('poll', now, limit, rate)
 local due = again or gated.take > 0 and due_members('poll', now, gated.take, gated) or {}
 
 local items, last, out, misplaced, leaving = {}, 0, {}, {}, {}
-local taken, records = {}, {}
+local taken, records, claims, polls = {}, {}, {}, {}
 for _, id in ipairs(due) do
   if not again and #taken >= gated.take then break end
   local record = P .. 'job:' .. id
@@ -43,11 +43,12 @@ for _, id in ipairs(due) do
     misplaced[#misplaced + 1] = id
   end
   if gives then
-    taken[#taken + 1], records[#records + 1] = id, record
+    local n = #taken + 1
+    taken[n], records[n], claims[n], polls[n] = id, record, claim, polled
     items[last + 1], items[last + 2], items[last + 3] = id, claim, polled
     items[last + 4], items[last + 5], items[last + 6] = whilter_id or '', due_at, submitted_at
     items[last + 7], items[last + 8], items[last + 9] = retried_at, expires_at, streak
-    last = last + ITEM
+    last = last + 9
   end
   if gives or not again then leaving[#leaving + 1] = id end
 end
@@ -56,8 +57,7 @@ end
 if not again and #taken > 0 then
   lease(claimed, number, taken, now, lease_ms)
   for i = 1, #records do
-    local claim, polls = unpack(items, (i - 1) * ITEM + 2, (i - 1) * ITEM + 3)
-    redis.call('HSET', records[i], 'claim', claim, 'polls', polls, 'worker', worker)
+    redis.call('HSET', records[i], 'claim', claims[i], 'polls', polls[i], 'worker', worker)
   end
   pass('poll', gated, taken, now, lease_ms)
   count('polled', #taken)

@@ -19,10 +19,11 @@ local retention = { completed_ms = ARGV[3], failed_ms = ARGV[4] }
 local ITEM, FIRST = 7, 5
 local LEADS_TO = { submitting = { failed = true }, polling = ENDS }
 
--- What the end adds to record and result, names and values in turn, from the words of ADDED.
-local function added(...)
+-- What the end adds to record and result, names and values in turn; `words` are those of ADDED.
+local function added(words)
   local changes, last = {}, 0
-  for i, value in ipairs({ ... }) do
+  for i = 1, #words do
+    local value = words[i]
     if value ~= '' then
       changes[last + 1], changes[last + 2] = ADDED[i], value
       last = last + 2
@@ -58,7 +59,7 @@ end
 local codes, leaving = {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, status, fault, video_url, image_url, source = unpack(ARGV, at, at + ITEM - 1)
-  local record, changes = P .. 'job:' .. id, added(fault, video_url, image_url, source)
+  local record, changes = P .. 'job:' .. id, added({ fault, video_url, image_url, source })
   local whole = read_whole(record)
   local state, has_url, code = unpack(whole, 1, 1), status == 'completed', 'stale'
   if not state then

@@ -73,7 +73,7 @@ local HISTORY_MAX_BYTES = 400
 -- same keeps its first and its last; when the text grows too long, the items after the first go.
 local function remember(history, accepted_at, now, event)
   history = history or ''
-  if event:find('^poll') then
+  if event:sub(1, 4) == 'poll' then
     local before, last = history:match('^(.*), %+%d+ ([^,]*)$')
     if last == event and before:match('%+%d+ ([^,]*)$') == event then history = before end
   end

@@ -9,13 +9,13 @@ local CARRIED = {
   'accepted-at', 'revision', 'entry-id', 'user-id', 'customer-id', 'use-case-id',
   'whilter-request-id', 'posts', 'polls', 'submitted-at', 'traceparent', 'meta',
 }
--- Where a record as `read_whole` gives it has its revision, and what comes before CARRIED.
+-- A record as far as its end needs it, as `read_whole` gives it: CARRIED begins with accepted-at
+-- and revision.
+local WHOLE = { 'state', 'history', unpack(CARRIED) }
 local REVISION, BEFORE_CARRIED = 4, 2
 
--- A record as far as its end needs it: state, history, then CARRIED, which begins with accepted-at
--- and revision.
 local function read_whole(record)
-  return read(record, 'state', 'history', unpack(CARRIED))
+  return read(record, unpack(WHOLE))
 end
 
 -- Publishes the end of a revision and notes in the record that this was done. `changes` are names
