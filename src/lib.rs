@@ -42,14 +42,14 @@
 //!
 //! # A job that is retried
 //!
-//! 1. The POST is answered with 500: `worker/submit.rs` decides on a wait from the number of
+//! 1. The POST is answered with 500: `worker/stages/submit.rs` decides on a wait from the number of
 //!    retries, `requeue.lua` puts the job back into `submit` with that due time.
 //! 2. The submit loop's alarm rings; `claim_submit.lua` takes it into whichever worker is free.
 //!
 //! # A job whose worker dies
 //!
-//! 1. The worker's beat stops; after four seconds another worker's pulse calls it silent.
-//! 2. `worker/sweeper.rs` runs `reclaim.lua`: a job being polled is due again at once; a job being
+//! 1. The worker's beat stops; after four seconds another worker's heartbeat calls it silent.
+//! 2. `worker/rescuer.rs` runs `reclaim.lua`: a job being polled is due again at once; a job being
 //!    submitted is `unconfirmed`, since its POST may have been sent.
 //! 3. After the grace it is sent again under the same id, at most as often as configured.
 
@@ -65,8 +65,8 @@ pub mod whilter;
 #[cfg(feature = "worker")]
 pub mod worker;
 
-#[cfg(feature = "gateway")]
-pub mod gateway;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 

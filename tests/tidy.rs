@@ -28,11 +28,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["job", "config"]),
     ("whilter", &["job", "config", "telemetry"]),
     ("worker", &["job", "config", "telemetry", "queue", "whilter"]),
-    ("gateway", &["job", "config", "telemetry", "queue", "whilter", "worker"]),
+    ("http", &["job", "config", "telemetry", "queue", "whilter", "worker"]),
 ];
 
 /// Crates that only one place may name, so that they can be replaced there.
-const ONE_PLACE: &[(&str, &str)] = &[("apalis", "src/worker/"), ("backoff::", "src/job/policy.rs")];
+const ONE_PLACE: &[(&str, &str)] =
+    &[("apalis", "src/worker/"), ("use backoff::", "src/job/backoff.rs")];
 
 #[test]
 fn every_source_file_has_a_header_and_a_bearable_length() {

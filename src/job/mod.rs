@@ -4,12 +4,12 @@
 //! Nothing here does IO, reads a clock or is async; everything above (`queue`, `whilter`,
 //! `worker`) calls down into it.
 
+#[cfg(feature = "worker")]
+pub mod backoff;
 mod error_code;
 mod ids;
 pub mod lifecycle;
 mod outcome;
-#[cfg(feature = "worker")]
-pub mod policy;
 mod received;
 pub mod request;
 #[cfg(feature = "worker")]
@@ -18,7 +18,7 @@ mod streak;
 pub use error_code::{ErrorCode, Fault};
 pub use ids::{Claim, JobId, Millis, QueueName};
 pub use lifecycle::State;
-pub use outcome::{Refusal, Sign, StatusOutcome, SubmitOutcome};
+pub use outcome::{ApiSignal, Refusal, StatusOutcome, SubmitOutcome};
 pub use received::{is_media_url, is_transaction_id};
 pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
 #[cfg(feature = "worker")]

@@ -80,7 +80,7 @@ pub enum Refusal {
 
 /// What an outcome tells of the API as a whole (docs/contract.md, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum ApiSignal {
     /// It works, and lets us in.
     Alive,
     /// It refuses.
@@ -98,15 +98,17 @@ pub enum Sign {
 impl SubmitOutcome {
     /// What it tells of the API.
     #[must_use]
-    pub fn sign(&self) -> Sign {
+    pub fn signal(&self) -> ApiSignal {
         match self {
-            Self::NotTried { .. } | Self::HandedBack { .. } => Sign::Nothing,
-            Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => Sign::Nothing,
-            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => Sign::Alive,
-            Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
-            Self::RetryLater { retry_after: None, .. } | Self::Unknown { .. } => Sign::Fault,
-            Self::Refused { refusal, .. } => Sign::Refused(*refusal),
-            Self::NotUnderstood { .. } => Sign::Strange,
+            Self::NotTried { .. } | Self::HandedBack { .. } => ApiSignal::Nothing,
+            Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => ApiSignal::Nothing,
+            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => {
+                ApiSignal::Alive
+            }
+            Self::RetryLater { retry_after: Some(wait), .. } => ApiSignal::Limited(*wait),
+            Self::RetryLater { retry_after: None, .. } | Self::Unknown { .. } => ApiSignal::Fault,
+            Self::Refused { refusal, .. } => ApiSignal::Refused(*refusal),
+            Self::NotUnderstood { .. } => ApiSignal::Strange,
         }
     }
 
@@ -179,16 +181,16 @@ impl StatusOutcome {
     /// What it tells of the API. That it does not know a transaction may be the job's fault or
     /// ours, as a refusal; what is not understood costs nothing here, and closes nothing.
     #[must_use]
-    pub fn sign(&self) -> Sign {
+    pub fn signal(&self) -> ApiSignal {
         match self {
             Self::Ready { .. } | Self::NotYet | Self::BadRequest { .. } | Self::Failed(_) => {
-                Sign::Alive
+                ApiSignal::Alive
             }
-            Self::RetryLater { retry_after: Some(wait), .. } => Sign::Limited(*wait),
-            Self::RetryLater { retry_after: None, .. } => Sign::Fault,
-            Self::NotTried { .. } | Self::NotUnderstood { .. } => Sign::Nothing,
-            Self::Refused { refusal, .. } => Sign::Refused(*refusal),
-            Self::NotFound { .. } => Sign::Refused(Refusal::Call),
+            Self::RetryLater { retry_after: Some(wait), .. } => ApiSignal::Limited(*wait),
+            Self::RetryLater { retry_after: None, .. } => ApiSignal::Fault,
+            Self::NotTried { .. } | Self::NotUnderstood { .. } => ApiSignal::Nothing,
+            Self::Refused { refusal, .. } => ApiSignal::Refused(*refusal),
+            Self::NotFound { .. } => ApiSignal::Refused(Refusal::Call),
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 use redis::{FromRedisValue, Value};
 
 use super::admit::milliseconds;
+use super::breaker::StageState;
 use super::by_hand::Text;
 use super::error::QueueError;
 use super::keys::Keys;
 use super::scripts::{Call, Name};
-use super::stage::StageState;
 use crate::job::{Claim, JobId, Millis};
 
 /// The most jobs that one call moves: a claim of 100 takes the server about 1 ms.
@@ -92,7 +92,7 @@ pub struct SubmitClaim {
     /// How often it was put back to wait.
     pub retries: u32,
     /// How many of its POSTs were never answered.
-    pub unanswered: u32,
+    pub unconfirmed: u32,
     /// Its request body; empty: it is gone from Redis.
     pub body: Vec<u8>,
 }
@@ -207,13 +207,13 @@ pub(crate) fn read_submit(
         let (id, claim) = (values.take_text()?, Claim(values.take_number()?.unwrap_or_default()));
         let body = values.take_bytes()?.unwrap_or_default();
         let (attempts, retries) = (values.take_count()?, values.take_count()?);
-        let unanswered = values.take_count()?;
+        let unconfirmed = values.take_count()?;
         items.push(job_id(id).map(|id| SubmitClaim {
             id,
             claim,
             attempts,
             retries,
-            unanswered,
+            unconfirmed,
             body,
         }));
     }

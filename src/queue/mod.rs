@@ -7,6 +7,7 @@
 
 mod admit;
 mod aside;
+mod breaker;
 mod by_hand;
 mod claim;
 mod connection;
@@ -20,7 +21,6 @@ mod results;
 mod rights;
 mod scripts;
 mod settle;
-mod stage;
 mod stats;
 mod sweep;
 mod trim;
@@ -31,6 +31,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::{AsyncCommands, Value};
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
+pub use breaker::{BreakerEvent, Report, StageState, StageView};
 pub use claim::{
     CLAIM_BATCH, Claimant, Claimed, Overdue, PollClaim, Retention, SubmitClaim, SubmitRules,
 };
@@ -43,7 +44,6 @@ pub use record::Record;
 pub use results::{JobResult, ResultReader};
 pub use rights::needed_commands;
 pub use settle::{End, Move, Settled, Settlement};
-pub use stage::{News, Report, StageState, StageView};
 pub use stats::{ClosedStage, Stats};
 pub use sweep::{LongestWaits, Lost, MAX_RECOVERIES, Reclaimed, SILENT_AFTER, ServerClock, Tick};
 pub use trim::TrimAges;

@@ -64,7 +64,7 @@ scripts! {
     Cancel "cancel" [RECORD PLACE RESULT ENDING],
     Retry "retry" [RECORD PLACE RESULT],
     Resolve "resolve" [RECORD PLACE RESULT ENDING],
-    Stage "stage" [RECORD GATE],
+    Breaker "breaker" [RECORD GATE],
     Rights "rights" [],
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use redis::Value;
 
 use super::Queue;
+use super::breaker::StageState;
 use super::by_hand::{Text, Whole};
 use super::claim::Values;
 use super::error::QueueError;
-use super::stage::StageState;
 
 /// Counts of a queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use redis::Value;
 
 use super::admit::milliseconds;
+use super::breaker::{StageState, StageView};
 use super::by_hand::Text;
 use super::claim::{CLAIM_BATCH, Retention, SubmitRules, Values};
 use super::error::QueueError;
 use super::keys::Keys;
 use super::scripts::{Call, Name};
-use super::stage::{StageState, StageView};
 
 /// A worker that has not beaten for so long counts as dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(4);

@@ -1,7 +1,7 @@
 //! Intake: reads the inbox stream and admits what it finds, at once, whatever else goes on.
 //!
 //! It never waits for permits: what cannot begin now waits in `submit`. Entries that were read
-//! and not admitted stay pending under this worker's name; the next read, or a sweeper after a
+//! and not admitted stay pending under this worker's name; the next read, or a rescuer after a
 //! crash, gets them again, and admission recognises them.
 
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::health::Turns;
-use super::lane::Entrance;
-use super::retry::Retry;
+use super::redis_retry::RedisRetry;
 use super::rights::wait_for_rights;
-use super::stage::InHand;
-use super::submit::SubmitStage;
+use super::stages::InHand;
+use super::stages::apalis_backend::Entrance;
+use super::stages::submit::SubmitStage;
+use super::watchdog::LoopWatch;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
 use crate::queue::{
     ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, QueueError, RawEntry, SubmitClaim,
 };
 use crate::telemetry;
 
-/// Admits entries into free hands or into `submit`. Shared by intake and sweeper.
+/// Admits entries into free hands or into `submit`. Shared by intake and rescuer.
 #[derive(Clone)]
 pub(crate) struct Admitter {
     pub(crate) queue: Queue,
@@ -43,25 +43,25 @@ pub(crate) struct Intake {
     pub(crate) admitter: Admitter,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
-    pub(crate) turns: Turns,
+    pub(crate) loop_watch: LoopWatch,
 }
 
 impl Intake {
     /// Runs until the worker stops, then admits what had been delivered to it, to wait.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = Retry::new("intake");
+        let mut retry = RedisRetry::new("intake");
         let mut number = 0;
         loop {
-            self.turns.turned();
+            self.loop_watch.turned();
             let read = tokio::select! {
-                read = read_with_rights(&mut self.inbox, &mut self.rights, &self.turns) => read,
+                read = read_with_rights(&mut self.inbox, &mut self.rights, &self.loop_watch) => read,
                 _ = stopping.wait_for(|it| *it) => break,
             };
             match read {
                 Ok(entries) => {
                     retry.reset();
                     number += 1;
-                    self.admitter.admit(entries, Begin::Now { number }, &self.turns).await;
+                    self.admitter.admit(entries, Begin::Now { number }, &self.loop_watch).await;
                 }
                 Err(error) => tokio::select! {
                     () = retry.wait(&error) => {}
@@ -71,7 +71,7 @@ impl Intake {
         }
         // The read that was just dropped may have been given entries.
         match self.inbox.read_own_pending().await {
-            Ok(entries) => self.admitter.admit(entries, Begin::Later, &self.turns).await,
+            Ok(entries) => self.admitter.admit(entries, Begin::Later, &self.loop_watch).await,
             Err(error) => tracing::warn!(%error, "entries may be left for another worker"),
         }
     }
@@ -81,9 +81,9 @@ impl Intake {
 async fn read_with_rights(
     inbox: &mut Inbox,
     rights: &mut watch::Receiver<bool>,
-    turns: &Turns,
+    loop_watch: &LoopWatch,
 ) -> Result<Vec<RawEntry>, QueueError> {
-    wait_for_rights(rights, turns).await;
+    wait_for_rights(rights, loop_watch).await;
     inbox.read().await
 }
 
@@ -100,7 +100,7 @@ pub(crate) enum Begin {
 
 impl Admitter {
     /// Admits entries, however long Redis takes to answer.
-    pub(crate) async fn admit(&self, raw: Vec<RawEntry>, begin: Begin, turns: &Turns) {
+    pub(crate) async fn admit(&self, raw: Vec<RawEntry>, begin: Begin, loop_watch: &LoopWatch) {
         if raw.is_empty() {
             return;
         }
@@ -113,10 +113,10 @@ impl Admitter {
             Begin::Now { .. } | Begin::Later => (None, 0),
         };
         let since = Instant::now();
-        let mut retry = Retry::new("admit");
+        let mut retry = RedisRetry::new("admit");
         let (mut may_have_run, mut may_be_one) = (false, false);
         loop {
-            turns.turned();
+            loop_watch.turned();
             let error = match self.queue.admit(self.hands(permits.as_ref(), number), &entries).await
             {
                 Ok(admitted) => {
@@ -136,7 +136,7 @@ impl Admitter {
             retry.wait(&error).await;
         }
         for entry in entries {
-            self.admit_alone(entry, &mut permits, number, since, turns).await;
+            self.admit_alone(entry, &mut permits, number, since, loop_watch).await;
         }
     }
 
@@ -148,11 +148,11 @@ impl Admitter {
         permits: &mut Option<OwnedSemaphorePermit>,
         number: u64,
         since: Instant,
-        turns: &Turns,
+        loop_watch: &LoopWatch,
     ) {
-        let mut retry = Retry::new("admit");
+        let mut retry = RedisRetry::new("admit");
         loop {
-            turns.turned();
+            loop_watch.turned();
             let hands = self.hands(permits.as_ref(), number);
             match self.queue.admit(hands, std::slice::from_ref(&entry)).await {
                 Ok(admitted) => {
@@ -189,7 +189,7 @@ impl Admitter {
                         claim: Claim(1),
                         attempts: 0,
                         retries: 0,
-                        unanswered: 0,
+                        unconfirmed: 0,
                         body: entry.body,
                     };
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));

@@ -1,32 +1,25 @@
 //! The worker: takes jobs, calls the remote API, follows the videos, until it is told to stop.
 //!
 //! Its roles are loops of their own: `intake` (inbox to records), two claim loops with an apalis
-//! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `pulse` (beats and due times),
-//! `sweeper` (what the dead left), `rights` (whether Redis lets it) and `wake`. They share permits and alarms and nothing else;
+//! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `heartbeat` (beats and due times),
+//! `rescuer` (what the dead left), `rights` (whether Redis lets it) and `wake`. They share permits and alarms and nothing else;
 //! nothing is held in memory that is not in Redis. A handler returns an outcome and never
 //! touches Redis; the layer around it settles it. The supervisor notices a role that ends early:
 //! then the worker stops, as if it were told to.
 
 mod alarm;
-mod claims;
-mod faults;
-mod fitter;
-mod guard;
-mod health;
+mod api_health;
+mod heartbeat;
 mod intake;
-mod lane;
-mod poll;
-mod pulse;
-mod retry;
+mod policies;
+mod redis_retry;
+mod rescuer;
 mod rights;
-mod rules;
 mod settler;
-mod stage;
-mod submit;
+mod stages;
 mod supervisor;
-mod sweeper;
 mod wake;
-mod window;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,27 +30,27 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::alarm::{Alarm, LONGEST_WAIT};
-use self::fitter::{Fitter, Watched};
-use self::guard::Guard;
+use self::api_health::Breaker;
+use self::api_health::SlowStart;
+use self::heartbeat::{Heartbeat, HeartbeatThread};
 use self::intake::{Admitter, Intake};
-use self::poll::PollStage;
-use self::pulse::{Pulse, PulseThread};
+pub(crate) use self::policies::retention;
+use self::policies::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
+use self::rescuer::Rescuer;
 use self::rights::Rights;
-pub(crate) use self::rules::retention;
-use self::rules::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
 use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
-use self::stage::Stage;
-use self::submit::SubmitStage;
+use self::stages::Stage;
+use self::stages::poll::PollStage;
+use self::stages::start::{Fitter, Watched};
+use self::stages::submit::SubmitStage;
 use self::supervisor::Supervisor;
-use self::sweeper::Sweeper;
 use self::wake::Wake;
-use self::window::Window;
 use crate::config::{Api, Settings};
 use crate::queue::{Inbox, Queue, QueueError};
 use crate::whilter::{BuildError, Client, TokenTurn};
 
-pub use self::health::Health;
 pub use self::supervisor::RoleEnded;
+pub use self::watchdog::Watchdog;
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +63,8 @@ pub enum StartError {
     #[error(transparent)]
     Queue(#[from] QueueError),
     /// The system gave no thread.
-    #[error("the pulse could not start: {0}")]
-    Pulse(#[from] std::io::Error),
+    #[error("the heartbeat could not start: {0}")]
+    Heartbeat(#[from] std::io::Error),
 }
 
 /// A running worker.
@@ -79,13 +72,13 @@ pub enum StartError {
 pub struct Worker {
     name: Arc<str>,
     queue: Queue,
-    health: Health,
+    watchdog: Watchdog,
     grace: Duration,
-    /// Turns true when nothing new may be taken.
+    /// LoopWatch true when nothing new may be taken.
     stopping: watch::Sender<bool>,
-    /// Turns true when the calls in hand are given up.
+    /// LoopWatch true when the calls in hand are given up.
     broken_off: watch::Sender<bool>,
-    /// Turns true when the last settlement is written.
+    /// LoopWatch true when the last settlement is written.
     stopped: watch::Sender<bool>,
     /// They end when nothing new may be taken.
     roles: Supervisor,
@@ -97,8 +90,8 @@ pub struct Worker {
     /// They serve to the very end.
     lasting: Supervisor,
     contexts: Vec<WorkerContext>,
-    windows: [Window; 2],
-    pulse: PulseThread,
+    slow_starts: [SlowStart; 2],
+    heartbeat: HeartbeatThread,
 }
 
 impl Worker {
@@ -110,7 +103,7 @@ impl Worker {
         let name: Arc<str> = unique_name().into();
         let (submits, polls) = (settings.submit.concurrency, settings.poll.concurrency);
         let client = Client::new(api, submits, polls, token_turns(&queue))?;
-        let health = Health::default();
+        let watchdog = Watchdog::default();
         let (submit_alarm, poll_alarm) = (Arc::<Alarm>::default(), Arc::<Alarm>::default());
         let rules = submit_rules(settings);
         let retention = retention(settings);
@@ -119,31 +112,31 @@ impl Worker {
         let (stopped, stopped_seen) = watch::channel(false);
         let (silent, silent_seen) = watch::channel(Vec::new());
         let watched = |stage, concurrency, backoff| {
-            let window = Window::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
-            let guard = Guard::new(stage, queue.clone(), rules, backoff, window.clone());
-            Watched { window, guard: Arc::new(guard) }
+            let slow_start = SlowStart::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
+            let breaker = Breaker::new(stage, queue.clone(), rules, backoff, slow_start.clone());
+            Watched { slow_start, breaker: Arc::new(breaker) }
         };
         let (submit_policy, poll_policy) = (submit_policy(settings), poll_policy(settings));
         let watched_submit =
             watched(SubmitStage::NAME, settings.submit.concurrency, submit_policy.backoff);
         let watched_poll = watched(PollStage::NAME, settings.poll.concurrency, poll_policy.backoff);
-        let supervised = || Supervisor::new(health.clone(), stopping.clone());
-        let pulse = Arc::new(Pulse {
+        let supervised = || Supervisor::new(watchdog.clone(), stopping.clone());
+        let heartbeat = Arc::new(Heartbeat {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             waits: longest_waits(settings),
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
-            submit_guard: Arc::clone(&watched_submit.guard),
-            poll_guard: Arc::clone(&watched_poll.guard),
-            health: health.clone(),
-            turns: health.turns("pulse"),
+            submit_breaker: Arc::clone(&watched_submit.breaker),
+            poll_breaker: Arc::clone(&watched_poll.breaker),
+            watchdog: watchdog.clone(),
+            loop_watch: watchdog.loop_watch("heartbeat"),
             silent,
         });
-        let pulse_thread = PulseThread::start(stopped_seen)?;
-        let runtime = pulse_thread.runtime.clone();
+        let heartbeat_thread = HeartbeatThread::start(stopped_seen)?;
+        let runtime = heartbeat_thread.runtime.clone();
         let mut lasting = supervised();
-        lasting.keep("pulse", move || runtime.spawn(Arc::clone(&pulse).run()));
+        lasting.keep("heartbeat", move || runtime.spawn(Arc::clone(&heartbeat).run()));
 
         let (settler, unwritten) = Settler::new();
         let writer = Arc::new(Writer {
@@ -153,7 +146,7 @@ impl Worker {
             retention,
             submit_alarm: Arc::clone(&submit_alarm),
             poll_alarm: Arc::clone(&poll_alarm),
-            turns: health.turns("settler"),
+            loop_watch: watchdog.loop_watch("settler"),
             unwritten,
         });
         let mut settling = supervised();
@@ -165,7 +158,7 @@ impl Worker {
             rights: rights.subscribe(),
             worker: Arc::clone(&name),
             lease: settings.queue.lease,
-            health: health.clone(),
+            watchdog: watchdog.clone(),
             settler,
             broken_off: broken_off_seen,
             stopping: stopping.subscribe(),
@@ -199,12 +192,12 @@ impl Worker {
             worker: Arc::clone(&name),
             lease: settings.queue.lease,
             unknown_fields: settings.queue.unknown_fields,
-            permits: Arc::clone(submit.window.permits()),
+            permits: Arc::clone(submit.slow_start.permits()),
             rated: settings.submit.rate.is_some(),
             entrance: submit.entrance,
             submit_alarm: Arc::clone(&submit_alarm),
         };
-        let sweeper = Sweeper {
+        let rescuer = Rescuer {
             queue: queue.clone(),
             worker: Arc::clone(&name),
             rules,
@@ -213,30 +206,30 @@ impl Worker {
             admitter: admitter.clone(),
             silent: silent_seen,
             rights: rights.subscribe(),
-            turns: health.turns("sweeper"),
+            loop_watch: watchdog.loop_watch("rescuer"),
         };
         let intake = Intake {
             inbox: Inbox::new(queue.clone(), name.to_string()),
             admitter,
             rights: rights.subscribe(),
-            turns: health.turns("intake"),
+            loop_watch: watchdog.loop_watch("intake"),
         };
         let rights = Rights {
             queue: queue.clone(),
-            health: health.clone(),
+            watchdog: watchdog.clone(),
             given: rights,
-            turns: health.turns("rights"),
+            loop_watch: watchdog.loop_watch("rights"),
         };
         let wake = Wake { queue: queue.clone(), submit_alarm, poll_alarm };
         roles.spawn("intake", intake.run(stopping.subscribe()));
-        roles.spawn("sweeper", sweeper.run(stopping.subscribe()));
+        roles.spawn("rescuer", rescuer.run(stopping.subscribe()));
         roles.spawn("rights", rights.run(stopping.subscribe()));
         roles.spawn("wake", wake.run(stopping.subscribe()));
         tracing::info!(worker = %name, queue = %settings.queue.name, "worker started");
         Ok(Self {
             name,
             queue,
-            health,
+            watchdog,
             grace: settings.worker.shutdown_grace,
             stopping,
             broken_off,
@@ -247,8 +240,8 @@ impl Worker {
             settling,
             lasting,
             contexts: vec![submit.context, poll.context],
-            windows: [submit.window, poll.window],
-            pulse: pulse_thread,
+            slow_starts: [submit.slow_start, poll.slow_start],
+            heartbeat: heartbeat_thread,
         })
     }
 
@@ -260,8 +253,8 @@ impl Worker {
 
     /// Whether it works.
     #[must_use]
-    pub fn health(&self) -> &Health {
-        &self.health
+    pub fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
     }
 
     /// Watches a task that serves this worker, such as its HTTP server, as one of its roles. It is
@@ -275,13 +268,13 @@ impl Worker {
     /// # Errors
     /// The role that ended first although the worker was not told to stop, or by a panic.
     pub async fn run_until(self, told: impl Future<Output = ()>) -> Result<(), RoleEnded> {
-        let health = self.health.clone();
+        let watchdog = self.watchdog.clone();
         tokio::select! {
             () = told => {}
-            () = health.role_has_ended() => {}
+            () = watchdog.role_has_ended() => {}
         }
         self.stop().await;
-        health.ended().map_or(Ok(()), Err)
+        watchdog.ended().map_or(Ok(()), Err)
     }
 
     /// Stops in good order: takes nothing new, lets the calls in hand end, and shortly before
@@ -289,7 +282,7 @@ impl Worker {
     /// POSTs marked unconfirmed. What cannot be written by its end is said in the log.
     pub async fn stop(mut self) {
         tracing::info!(worker = %self.name, "stopping: nothing new is taken");
-        self.health.stopping();
+        self.watchdog.stopping();
         let until = Instant::now() + self.grace;
         self.stopping.send_replace(true);
         let give_up = until - self.grace.min(LAST_SETTLEMENTS);
@@ -323,7 +316,7 @@ impl Worker {
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
             Err(_) => tracing::warn!("not signed off in time; others notice in seconds"),
         }
-        let thread = self.pulse.thread;
+        let thread = self.heartbeat.thread;
         // It ends at once, and has nothing to lose.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         tracing::info!(worker = %self.name, "stopped");
@@ -349,13 +342,13 @@ impl Worker {
 
     /// Returns when every permit is free: no call is in hand, and what they came to is queued.
     async fn calls_end(&self) {
-        for window in &self.windows {
-            window.closed().await;
+        for slow_start in &self.slow_starts {
+            slow_start.closed().await;
         }
     }
 }
 
-/// The fleet's turns to fetch a token are so far apart: a second, and some for the way to the API.
+/// The fleet's loop_watch to fetch a token are so far apart: a second, and some for the way to the API.
 const TOKENS_APART: Duration = Duration::from_millis(1100);
 
 /// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and

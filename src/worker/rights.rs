@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::alarm::LONGEST_WAIT;
-use super::health::{Health, Turns};
-use super::retry::Retry;
+use super::redis_retry::RedisRetry;
+use super::watchdog::{LoopWatch, Watchdog};
 use crate::queue::{Queue, QueueError};
 
 /// What is missing is said again so often.
@@ -19,10 +19,10 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 /// See the module.
 pub(crate) struct Rights {
     pub(crate) queue: Queue,
-    pub(crate) health: Health,
+    pub(crate) watchdog: Watchdog,
     /// True while all rights are there.
     pub(crate) given: Arc<watch::Sender<bool>>,
-    pub(crate) turns: Turns,
+    pub(crate) loop_watch: LoopWatch,
 }
 
 impl Rights {
@@ -35,7 +35,7 @@ impl Rights {
     }
 
     async fn look_for_ever(&self) {
-        let mut retry = Retry::new("rights");
+        let mut retry = RedisRetry::new("rights");
         let mut said = None;
         loop {
             match self.tick(&mut said).await {
@@ -52,7 +52,7 @@ impl Rights {
 
     /// Looks once; says whether all rights are there. `said` is when it was last said what is not.
     async fn tick(&self, said: &mut Option<Instant>) -> Result<bool, QueueError> {
-        self.turns.turned();
+        self.loop_watch.turned();
         let missing = match self.queue.missing_rights().await {
             // The right to ask is missing.
             Err(error) if error.is_missing_right() => vec![error.to_string()],
@@ -67,22 +67,22 @@ impl Rights {
             tracing::error!(missing, "the Redis user lacks rights: nothing is claimed until then");
             *said = Some(Instant::now());
         }
-        self.health.lacks(missing);
+        self.watchdog.lacks(missing);
         self.given.send_replace(complete);
         Ok(complete)
     }
 
     async fn wait_for_a_refusal(&self) {
         while timeout(LONGEST_WAIT, self.queue.connection().right_refused()).await.is_err() {
-            self.turns.turned();
+            self.loop_watch.turned();
         }
     }
 }
 
 /// Returns when the Redis user has all rights; whoever waits so is not stuck.
-pub(crate) async fn wait_for_rights(given: &mut watch::Receiver<bool>, turns: &Turns) {
+pub(crate) async fn wait_for_rights(given: &mut watch::Receiver<bool>, loop_watch: &LoopWatch) {
     // An error says that the one who looks has ended, and with it the worker.
     while timeout(LONGEST_WAIT, given.wait_for(|it| *it)).await.is_err() {
-        turns.turned();
+        loop_watch.turned();
     }
 }

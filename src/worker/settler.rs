@@ -14,9 +14,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::alarm::{Alarm, LONGEST_WAIT};
-use super::health::Turns;
-use super::retry::Retry;
-use super::stage::Held;
+use super::redis_retry::RedisRetry;
+use super::stages::LeasedJob;
+use super::watchdog::LoopWatch;
 use crate::job::JobId;
 use crate::queue::{
     CLAIM_BATCH, End, Move, Queue, QueueError, Retention, Settled, Settlement, SubmitRules,
@@ -31,7 +31,7 @@ const MOST_STUCK: usize = 10 * CLAIM_BATCH;
 pub(crate) struct Due {
     pub(crate) settlement: Settlement,
     /// The job as it was claimed.
-    pub(crate) job: Arc<dyn Held>,
+    pub(crate) job: Arc<dyn LeasedJob>,
     /// Dropped when it is written, for whoever waits for that.
     pub(crate) until_written: Option<oneshot::Sender<Infallible>>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct Unwritten {
 }
 
 /// The job of a settlement, and who waits until it is written.
-type Origin = (Arc<dyn Held>, Option<oneshot::Sender<Infallible>>);
+type Origin = (Arc<dyn LeasedJob>, Option<oneshot::Sender<Infallible>>);
 
 impl Unwritten {
     fn take_up(&mut self, due: Due) {
@@ -98,7 +98,7 @@ pub(crate) struct Writer {
     pub(crate) retention: Retention,
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
-    pub(crate) turns: Turns,
+    pub(crate) loop_watch: LoopWatch,
     pub(crate) unwritten: Mutex<Unwritten>,
 }
 
@@ -108,7 +108,7 @@ impl Writer {
         let mut unwritten = self.unwritten.lock().await;
         let mut arrived = Vec::with_capacity(CLAIM_BATCH);
         loop {
-            self.turns.turned();
+            self.loop_watch.turned();
             // What an earlier run was about to write goes first.
             if unwritten.settlements.is_empty() {
                 if unwritten.stuck.len() >= MOST_STUCK {
@@ -131,7 +131,7 @@ impl Writer {
 
     /// Writes the batch; what Redis refuses whatever is with it is stuck then.
     async fn write(&self, unwritten: &mut Unwritten) {
-        let mut retry = Retry::new("settle");
+        let mut retry = RedisRetry::new("settle");
         let mut may_be_one = false;
         while !unwritten.settlements.is_empty() {
             let error = match self.settle(&unwritten.settlements).await {
@@ -164,7 +164,7 @@ impl Writer {
         }
         let (mut index, mut last_error) = (0, None);
         while let Some((settlement, (job, _))) = unwritten.stuck.get(index) {
-            self.turns.turned();
+            self.loop_watch.turned();
             match self.settle(std::slice::from_ref(settlement)).await {
                 Ok(settled) => {
                     for settled in settled {
@@ -206,7 +206,7 @@ impl Writer {
         }
     }
 
-    async fn report(&self, settlement: &Settlement, job: &dyn Held, settled: Settled) {
+    async fn report(&self, settlement: &Settlement, job: &dyn LeasedJob, settled: Settled) {
         let id = &settlement.id;
         match settled {
             Settled::Done => self.follow_up(id, &settlement.to),
@@ -226,7 +226,7 @@ impl Writer {
     }
 
     /// The API was paid for it, and somebody has deleted its record meanwhile.
-    async fn keep_aside(&self, settlement: &Settlement, job: &dyn Held) {
+    async fn keep_aside(&self, settlement: &Settlement, job: &dyn LeasedJob) {
         let id = &settlement.id;
         say_lost("its record is gone from Redis", settlement, job);
         let (whilter_request_id, url) = known(&settlement.to, job);
@@ -274,11 +274,11 @@ fn report_end(id: &JobId, end: &End) {
 }
 
 /// What is given up may be written for all we know: the reply may be what was lost.
-fn say_given_up(settlement: &Settlement, job: &dyn Held) {
+fn say_given_up(settlement: &Settlement, job: &dyn LeasedJob) {
     say_lost("not written when the worker stopped, so its lease must heal it", settlement, job);
 }
 
-fn say_lost(why: &str, settlement: &Settlement, job: &dyn Held) {
+fn say_lost(why: &str, settlement: &Settlement, job: &dyn LeasedJob) {
     let (whilter_request_id, url) = known(&settlement.to, job);
     tracing::error!(
         job.id = %settlement.id,
@@ -295,7 +295,7 @@ fn is_paid(to: &Move) -> bool {
 }
 
 /// The API's id of the job and the URL of its video, where there are any.
-fn known<'a>(to: &'a Move, job: &'a dyn Held) -> (Option<&'a str>, Option<&'a str>) {
+fn known<'a>(to: &'a Move, job: &'a dyn LeasedJob) -> (Option<&'a str>, Option<&'a str>) {
     match to {
         Move::Accept { whilter_request_id, .. } => (Some(whilter_request_id), None),
         Move::Finish { end: End::Completed { video_url, image_url }, .. } => {

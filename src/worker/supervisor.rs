@@ -1,9 +1,9 @@
 //! Supervision: a role that ends while the worker runs is noticed at once, and named.
 //!
 //! Each role is a task that a watcher awaits. When one ends early, by a return, a panic or an
-//! abort, [`Health`] has it from that moment on: `/healthz` fails, nothing new is taken, and the
+//! abort, [`Watchdog`] has it from that moment on: `/healthz` fails, nothing new is taken, and the
 //! process stops as if it were told to and exits with an error. A role that the others need for that (the settler, the
-//! pulse) is run a second time.
+//! heartbeat) is run a second time.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::health::Health;
+use super::watchdog::Watchdog;
 
 /// A role that ended although nobody had told the worker to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +26,8 @@ pub struct RoleEnded {
 /// Roles that are watched. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    health: Health,
-    /// Turns true when nothing new may be taken and roles may end: the first early end does that.
+    watchdog: Watchdog,
+    /// LoopWatch true when nothing new may be taken and roles may end: the first early end does that.
     stopping: watch::Sender<bool>,
     watchers: JoinSet<()>,
     tasks: Tasks,
@@ -37,9 +37,9 @@ pub(crate) struct Supervisor {
 type Tasks = Arc<Mutex<Option<Vec<(&'static str, AbortHandle)>>>>;
 
 impl Supervisor {
-    pub(crate) fn new(health: Health, stopping: watch::Sender<bool>) -> Self {
+    pub(crate) fn new(watchdog: Watchdog, stopping: watch::Sender<bool>) -> Self {
         let tasks = Arc::new(Mutex::new(Some(Vec::new())));
-        Self { health, stopping, watchers: JoinSet::new(), tasks }
+        Self { watchdog, stopping, watchers: JoinSet::new(), tasks }
     }
 
     /// Runs a role.
@@ -80,8 +80,8 @@ impl Supervisor {
     }
 
     fn watcher(&self, name: &'static str) -> Watcher {
-        let (health, stopping) = (self.health.clone(), self.stopping.clone());
-        Watcher { name, health, stopping, tasks: Arc::clone(&self.tasks) }
+        let (watchdog, stopping) = (self.watchdog.clone(), self.stopping.clone());
+        Watcher { name, watchdog, stopping, tasks: Arc::clone(&self.tasks) }
     }
 
     /// Returns when all have ended.
@@ -122,7 +122,7 @@ impl Drop for Supervisor {
 /// Awaits one role's end.
 struct Watcher {
     name: &'static str,
-    health: Health,
+    watchdog: Watchdog,
     stopping: watch::Sender<bool>,
     tasks: Tasks,
 }
@@ -148,7 +148,7 @@ impl Watcher {
             Err(_) => "it was aborted".to_owned(),
         };
         let ended = RoleEnded { name: self.name, why };
-        self.health.role_ended(ended.clone());
+        self.watchdog.role_ended(ended.clone());
         self.stopping.send_replace(true);
         tracing::error!(role = ended.name, "{ended}");
         true
@@ -177,15 +177,15 @@ mod tests {
     use super::*;
 
     struct Stage {
-        health: Health,
+        watchdog: Watchdog,
         stopping: watch::Sender<bool>,
         supervisor: Supervisor,
     }
 
     fn supervised() -> Stage {
-        let (health, stopping) = (Health::default(), watch::Sender::new(false));
-        let supervisor = Supervisor::new(health.clone(), stopping.clone());
-        Stage { health, stopping, supervisor }
+        let (watchdog, stopping) = (Watchdog::default(), watch::Sender::new(false));
+        let supervisor = Supervisor::new(watchdog.clone(), stopping.clone());
+        Stage { watchdog, stopping, supervisor }
     }
 
     fn ended(name: &'static str, why: &str) -> Option<RoleEnded> {
@@ -196,28 +196,28 @@ mod tests {
     async fn a_role_that_returns_panics_or_is_aborted_is_named_and_the_first_one_counts() {
         let mut it = supervised();
         it.supervisor.spawn("lasting", pending());
-        assert_eq!(it.health.illness(), None);
+        assert_eq!(it.watchdog.illness(), None);
         it.supervisor.spawn("returning", async {});
-        it.health.role_has_ended().await;
-        assert_eq!(it.health.ended(), ended("returning", "it returned"));
+        it.watchdog.role_has_ended().await;
+        assert_eq!(it.watchdog.ended(), ended("returning", "it returned"));
         it.stopping.subscribe().wait_for(|it| *it).await.unwrap();
         it.supervisor.spawn("later", async { panic!("never mind") });
         it.supervisor.shutdown().await;
-        assert_eq!(it.health.ended(), ended("returning", "it returned"));
+        assert_eq!(it.watchdog.ended(), ended("returning", "it returned"));
 
         let mut it = supervised();
         it.supervisor.spawn("panicking", async { panic!("number {}", 7) });
-        it.health.role_has_ended().await;
-        assert_eq!(it.health.ended(), ended("panicking", "it panicked: number 7"));
+        it.watchdog.role_has_ended().await;
+        assert_eq!(it.watchdog.ended(), ended("panicking", "it panicked: number 7"));
         let illness = "the role panicking ended: it panicked: number 7";
-        assert_eq!(it.health.illness().as_deref(), Some(illness));
-        assert!(it.health.unreadiness().is_some());
+        assert_eq!(it.watchdog.illness().as_deref(), Some(illness));
+        assert!(it.watchdog.unreadiness().is_some());
 
         let mut it = supervised();
         it.supervisor.spawn("aborted", pending());
         assert!(!it.supervisor.abort("nobody") && it.supervisor.abort("aborted"));
-        it.health.role_has_ended().await;
-        assert_eq!(it.health.ended(), ended("aborted", "it was aborted"));
+        it.watchdog.role_has_ended().await;
+        assert_eq!(it.watchdog.ended(), ended("aborted", "it was aborted"));
     }
 
     #[tokio::test]
@@ -230,16 +230,16 @@ mod tests {
         it.supervisor.spawn("deaf", pending());
         it.stopping.send_replace(true);
         it.supervisor.shutdown().await;
-        assert_eq!(it.health.ended(), None);
+        assert_eq!(it.watchdog.ended(), None);
         it.supervisor.spawn("late", async { panic!("even now") });
         it.supervisor.ended().await;
-        assert_eq!(it.health.ended(), None, "it was ended before it began");
+        assert_eq!(it.watchdog.ended(), None, "it was ended before it began");
 
         let mut it = supervised();
         it.stopping.send_replace(true);
         it.supervisor.spawn("panicking", async { panic!("even now") });
         it.supervisor.ended().await;
-        assert_eq!(it.health.ended(), ended("panicking", "it panicked: even now"));
+        assert_eq!(it.watchdog.ended(), ended("panicking", "it panicked: even now"));
     }
 
     #[tokio::test]
@@ -253,7 +253,7 @@ mod tests {
         });
         it.supervisor.ended().await;
         assert_eq!(starts.load(Ordering::Relaxed), 2);
-        assert_eq!(it.health.ended(), ended("kept", "it panicked: start 0"));
+        assert_eq!(it.watchdog.ended(), ended("kept", "it panicked: start 0"));
     }
 
     #[tokio::test]

@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use super::alarm::Alarm;
-use super::retry::Retry;
-use super::stage::Stage;
-use super::submit::SubmitStage;
+use super::redis_retry::RedisRetry;
+use super::stages::Stage;
+use super::stages::submit::SubmitStage;
 use crate::queue::{Queue, QueueError};
 
 /// Without the right to subscribe, it is tried again so often.
@@ -29,7 +29,7 @@ pub(crate) struct Wake {
 impl Wake {
     /// Runs until the worker stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = Retry::new("wake");
+        let mut retry = RedisRetry::new("wake");
         loop {
             let Err(error) = tokio::select! {
                 ended = self.listen() => ended,

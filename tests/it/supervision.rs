@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reelq::cli::private_redis::free_port;
-use reelq::gateway::Operations;
+use reelq::http::Operations;
 use reelq::job::QueueName;
 use reelq::telemetry::install_metrics;
 use reelq::worker::Worker;
@@ -26,13 +26,13 @@ const ROLES: [&str; 10] = [
     "submit",
     "poll",
     "intake",
-    "sweeper",
+    "rescuer",
     "rights",
     "wake",
     "submit-lane",
     "poll-lane",
     "settler",
-    "pulse",
+    "heartbeat",
 ];
 
 /// A worker in this process with so many POSTs in hand, each of which is answered a second after
@@ -62,7 +62,7 @@ async fn busy() -> (Site, Worker) {
 /// Waits until a loop does not turn any more, as when it waits for Redis.
 async fn stands(worker: &Worker, name: &str) {
     let stands = async || {
-        let ages = worker.health().loop_ages();
+        let ages = worker.watchdog().loop_ages();
         ages.iter().any(|(it, age)| *it == name && *age > Duration::from_secs(2))
     };
     until(&format!("{name} to wait for Redis"), SOON, stands).await;
@@ -88,14 +88,17 @@ async fn assert_all_settled(site: &Site, case: &str) {
 async fn a_worker_without(role: &'static str) {
     let (site, mut worker) = busy().await;
     worker.watch("http", tokio::spawn(pending()));
-    let health = worker.health().clone();
-    assert!(health.unreadiness().is_none() && health.illness().is_none(), "{role}: well so far");
+    let watchdog = worker.watchdog().clone();
+    assert!(
+        watchdog.unreadiness().is_none() && watchdog.illness().is_none(),
+        "{role}: well so far"
+    );
     assert!(worker.end_role(role), "{role}");
-    let ended = async || health.ended().is_some();
+    let ended = async || watchdog.ended().is_some();
     until(role, SOON, ended).await;
     let illness = format!("the role {role} ended: it was aborted");
-    assert_eq!(health.illness(), Some(illness.clone()), "what /healthz says");
-    assert!(health.unreadiness().is_some(), "{role}");
+    assert_eq!(watchdog.illness(), Some(illness.clone()), "what /healthz says");
+    assert!(watchdog.unreadiness().is_some(), "{role}");
     let stopped = timeout(SOON, worker.run_until(pending())).await;
     let ended = stopped.unwrap_or_else(|_| panic!("without {role} it does not stop"));
     assert_eq!(ended.unwrap_err().to_string(), illness);
@@ -115,7 +118,7 @@ async fn healthz_names_the_role_while_the_calls_in_hand_end() {
     let (site, mut worker) = busy().await;
     let queue = site.queue.queue.clone();
     let metrics = install_metrics(&QueueName::new("video").unwrap()).unwrap();
-    let operations = Operations { queue, health: worker.health().clone(), metrics };
+    let operations = Operations { queue, watchdog: worker.watchdog().clone(), metrics };
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().await.unwrap()));
     worker.watch("http", operations.serve(address).await.unwrap());
     let http = Http(address.to_string());
@@ -185,7 +188,7 @@ async fn what_comes_to_a_lane_that_has_ended_is_handed_back() {
     assert!(!site.queue.exists("leases").await);
 }
 
-/// The pulse beats on while the calls in hand end, so that nobody takes them over.
+/// The heartbeat beats on while the calls in hand end, so that nobody takes them over.
 #[tokio::test]
 async fn a_pulse_that_ended_beats_again_until_the_worker_has_stopped() {
     let (site, worker) = busy().await;
@@ -193,13 +196,13 @@ async fn a_pulse_that_ended_beats_again_until_the_worker_has_stopped() {
     let beat = async || -> Option<f64> {
         site.queue.command(&["ZSCORE", "reelq:{video}:workers", &name]).await
     };
-    assert!(worker.end_role("pulse"));
-    until("its end", SOON, async || worker.health().ended().is_some()).await;
+    assert!(worker.end_role("heartbeat"));
+    until("its end", SOON, async || worker.watchdog().ended().is_some()).await;
     let (before, since) = (beat().await, Instant::now());
     until("two more beats", SOON, async || beat().await > before.map(|it| it + 1500.0)).await;
     assert!(since.elapsed() < Duration::from_secs(4), "before others would call it silent");
     worker.stop().await;
-    assert_all_settled(&site, "the pulse").await;
+    assert_all_settled(&site, "the heartbeat").await;
 }
 
 /// A process without such faults ends as it is told.
@@ -207,9 +210,9 @@ async fn a_pulse_that_ended_beats_again_until_the_worker_has_stopped() {
 async fn a_worker_that_is_told_to_stop_names_no_role() {
     let site = Site::new(faultless()).await;
     let worker = site.worker_in_process().await;
-    let health = worker.health().clone();
+    let watchdog = worker.watchdog().clone();
     site.xadd(&body("a")).await;
     let told = site.results_reach(1, SOON);
     assert_eq!(timeout(SOON, worker.run_until(told)).await.unwrap(), Ok(()));
-    assert_eq!(health.ended(), None);
+    assert_eq!(watchdog.ended(), None);
 }

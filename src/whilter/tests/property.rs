@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::answer::{Answer, Body, Given};
 use super::super::outcome::{of_status, of_submit};
 use super::*;
-use crate::job::Sign;
+use crate::job::ApiSignal;
 use crate::job::request::property_tests::many;
 
 const SECRET: &str = "s3cret";
@@ -110,7 +110,7 @@ proptest! {
             | SubmitOutcome::Refused { .. }
             | SubmitOutcome::Unknown { .. }
             | SubmitOutcome::NotUnderstood { .. } => prop_assert!(!(200..300).contains(&code)
-                || matches!(outcome.sign(), Sign::Strange)),
+                || matches!(outcome.signal(), ApiSignal::Strange)),
         }
         prop_assert!(outcome.fault().is_none_or(is_fit), "{outcome:?}");
     }

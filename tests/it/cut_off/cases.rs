@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelq::job::{EntryFields, JobId};
-use reelq::queue::{Finding, Lost, Move, News, Queue, QueueError};
+use reelq::queue::{BreakerEvent, Finding, Lost, Move, Queue, QueueError};
 
 use super::world::{DAY_MS, LEASE, RETENTION, WAITS, World};
 use crate::support::moves::{
@@ -81,7 +81,7 @@ impl State {
             Self::Halted => {
                 world.enqueue(ids, None).await;
                 let queue = world.at_now();
-                world.report(&queue, "submit", News::Halted, &id(&ids[0])).await.unwrap();
+                world.report(&queue, "submit", BreakerEvent::Halted, &id(&ids[0])).await.unwrap();
             }
             Self::Submitting => {
                 world.enqueue(ids, None).await;
@@ -353,10 +353,10 @@ impl Call {
                 let finding = Finding::GivenUp("support knows nothing of it".to_owned());
                 resolve(queue, &job_ids, &finding).await
             }
-            Self::Halt => world.report(queue, "submit", News::Halted, &job_ids[0]).await,
-            Self::Break => world.report(queue, "poll", News::Broken, &job_ids[0]).await,
-            Self::Limit => world.report(queue, "submit", News::Limited, &job_ids[0]).await,
-            Self::Open => world.report(queue, "submit", News::Alive, &job_ids[0]).await,
+            Self::Halt => world.report(queue, "submit", BreakerEvent::Halted, &job_ids[0]).await,
+            Self::Break => world.report(queue, "poll", BreakerEvent::Broken, &job_ids[0]).await,
+            Self::Limit => world.report(queue, "submit", BreakerEvent::Limited, &job_ids[0]).await,
+            Self::Open => world.report(queue, "submit", BreakerEvent::Alive, &job_ids[0]).await,
             Self::Tick => queue.tick("w1", WAITS).await.map(|_| String::new()),
             Self::TickBack => {
                 let earlier = Duration::from_secs(3600).as_millis();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use redis::streams::{StreamAutoClaimReply, StreamId};
 use reelq::job::{Claim, Entry, EntryFields, JobId, Millis, UnknownFields};
 use reelq::queue::{
-    Admission, Claimant, ConnectOptions, Hands, LongestWaits, Lost, Move, News, Queue, QueueError,
-    Report, Retention, Settlement, SubmitRules,
+    Admission, BreakerEvent, Claimant, ConnectOptions, Hands, LongestWaits, Lost, Move, Queue,
+    QueueError, Report, Retention, Settlement, SubmitRules,
 };
 
 use super::judge::{has_ended, is_busy, record};
@@ -201,11 +201,11 @@ impl World {
         &self,
         queue: &Queue,
         stage: &'static str,
-        news: News,
+        event: BreakerEvent,
         job: &JobId,
     ) -> Result<String, QueueError> {
         let (wait, wait_at_most) = (Duration::from_secs(1), Duration::from_secs(3));
-        let report = Report { stage, news, reason: "403", wait, wait_at_most, job };
+        let report = Report { stage, event, reason: "403", wait, wait_at_most, job };
         queue.report(report, RULES).await.map(|_| String::new())
     }
 
@@ -260,7 +260,7 @@ impl World {
             let settlement = Settlement { id: job.id.clone(), claim: job.claim, to };
             queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
             if probed {
-                self.report(&queue, "submit", News::Alive, &job.id).await.unwrap();
+                self.report(&queue, "submit", BreakerEvent::Alive, &job.id).await.unwrap();
             }
         }
         self.now += 2000;
@@ -270,7 +270,7 @@ impl World {
             let settlement = Settlement { id: job.id.clone(), claim: job.claim, to: complete() };
             queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
             if claimed.is_probe {
-                self.report(&queue, "poll", News::Alive, &job.id).await.unwrap();
+                self.report(&queue, "poll", BreakerEvent::Alive, &job.id).await.unwrap();
             }
         }
         self.reclaim(&queue, Lost::Overdue).await.unwrap();

@@ -130,14 +130,14 @@ async fn admit_recognises_one_id_five_times_in_one_batch() {
     assert_eq!(admitted[1..], [Admission::Duplicate; 4]);
 }
 
-/// The intake and the sweeper may both have been given an entry: only one of them hands it over.
+/// The intake and the rescuer may both have been given an entry: only one of them hands it over.
 #[tokio::test]
 async fn an_entry_comes_into_the_same_hands_once() {
     let scene = Scene::new().await;
     let entry = [scene.delivered(&[("job", BODY)]).await];
     assert_eq!(scene.admit_as(1, 1, &entry).await, [Admission::Leased]);
     assert_eq!(scene.admit_as(2, 1, &entry).await, [Admission::Waiting], "another admission");
-    assert_eq!(scene.admit_as(0, 0, &entry).await, [Admission::Waiting], "the sweeper");
+    assert_eq!(scene.admit_as(0, 0, &entry).await, [Admission::Waiting], "the rescuer");
 
     let entry = [scene.delivered(&[("job", &BODY.replace("\"a\"", "\"b\""))]).await];
     assert_eq!(scene.admit_as(0, 0, &entry).await, [Admission::Waiting]);

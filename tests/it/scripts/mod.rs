@@ -2,12 +2,12 @@
 //! repeated call (its first reply was lost) answers the same and changes nothing.
 
 mod admit;
+mod breaker;
 mod damage;
 mod leases;
 mod operate;
 mod places;
 mod poll;
-mod stage;
 mod submit;
 
 use std::fmt::Debug;

@@ -1,7 +1,7 @@
 //! Members that are not where they belong, keys of another type, and a clock that went back.
 
 use reelq::job::Claim;
-use reelq::queue::{Lost, Move, News, QueueError, ServerClock, Settled, Settlement};
+use reelq::queue::{BreakerEvent, Lost, Move, QueueError, ServerClock, Settled, Settlement};
 
 use super::super::support::id;
 use super::{
@@ -156,9 +156,9 @@ async fn keys_of_another_type_count_as_none() {
     assert_eq!(scene.claim_polls(9000).await.len(), 1);
     assert_eq!(scene.settle(9010, "a", 3, complete()).await, Settled::Done);
     scene.at(9020).tick("w1", WAITS).await.unwrap();
-    for news in [News::Limited, News::Halted] {
+    for event in [BreakerEvent::Limited, BreakerEvent::Halted] {
         scene.0.command::<()>(&["SET", "reelq:{video}:stage:submit", "x"]).await;
-        assert!(scene.report(9030, news, &id("a")).await, "{news:?}");
+        assert!(scene.report(9030, event, &id("a")).await, "{event:?}");
     }
 }
 
@@ -177,7 +177,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
             scene.zadd(place, NOW + HOUR_MS + 5000, &format!("job-{member:03}")).await;
         }
     }
-    scene.report(HOUR_MS, News::Halted, &id("job-000")).await;
+    scene.report(HOUR_MS, BreakerEvent::Halted, &id("job-000")).await;
     for (key, value) in [("rate:submit", "1"), ("token-turn", "")] {
         let _: () = scene.0.command(&["SET", &format!("reelq:{{video}}:{key}"), value]).await;
     }

@@ -205,7 +205,10 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
     assert_eq!(scene.claim_submits(29_999).await, [], "the grace runs from the POST's begin");
     for claim in [2, 3] {
         let now = 100_000 * claim;
-        assert_eq!(scene.claim_submits(now).await[0].unanswered, u32::try_from(claim - 1).unwrap());
+        assert_eq!(
+            scene.claim_submits(now).await[0].unconfirmed,
+            u32::try_from(claim - 1).unwrap()
+        );
         assert_eq!(scene.settle(now, "a", claim, unconfirm(false)).await, Settled::Done);
     }
     assert_eq!(scene.claim_submits(86_399_999).await, [], "sent again often enough");

@@ -4,6 +4,12 @@
 //! to. Everything around it (permits, the apalis worker, the settlement) is written once, for
 //! any stage.
 
+pub(super) mod apalis_backend;
+pub(super) mod claim_loop;
+pub(super) mod poll;
+pub(super) mod start;
+pub(super) mod submit;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +17,15 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::guard::Guard;
-use crate::job::{Claim, JobId, Sign};
+use crate::job::{ApiSignal, Claim, JobId};
 use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
 use crate::whilter::Began;
+use crate::worker::api_health::Breaker;
 
 /// One stage of a job's life.
 pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// What is in hand.
-    type Job: Held;
+    type Job: LeasedJob;
     /// What the call came to.
     type Outcome: Debug + Send + Sync + 'static;
     /// Its name in logs, metrics and on the wake channel.
@@ -48,15 +54,15 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     fn fault(outcome: &Self::Outcome) -> Option<&str>;
 
     /// What the outcome tells of the API as a whole.
-    fn sign(outcome: &Self::Outcome) -> Sign;
+    fn signal(outcome: &Self::Outcome) -> ApiSignal;
 
-    /// Turns the outcome into the job's move; `took` is the time since the claim.
+    /// LoopWatch the outcome into the job's move; `took` is the time since the claim.
     fn decide(
         &self,
         job: &Self::Job,
         outcome: Self::Outcome,
         took: Duration,
-        guard: &Guard,
+        breaker: &Breaker,
     ) -> Move;
 }
 
@@ -72,7 +78,7 @@ pub(crate) enum Cut {
 }
 
 /// A claimed job.
-pub(crate) trait Held: Debug + Send + Sync + 'static {
+pub(crate) trait LeasedJob: Debug + Send + Sync + 'static {
     /// Which job.
     fn id(&self) -> &JobId;
     /// Under which claim.

@@ -10,15 +10,15 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::alarm::{Alarm, LONGEST_WAIT};
-use super::guard::Guard;
-use super::health::Turns;
-use super::lane::Entrance;
-use super::retry::Retry;
-use super::rights::wait_for_rights;
-use super::stage::{InHand, Stage};
+use super::apalis_backend::Entrance;
+use super::{InHand, Stage};
 use crate::queue::{CLAIM_BATCH, Claimant, QueueError};
 use crate::telemetry;
+use crate::worker::alarm::{Alarm, LONGEST_WAIT};
+use crate::worker::api_health::Breaker;
+use crate::worker::redis_retry::RedisRetry;
+use crate::worker::rights::wait_for_rights;
+use crate::worker::watchdog::LoopWatch;
 
 /// See the module.
 pub(crate) struct ClaimLoop<S: Stage> {
@@ -28,21 +28,21 @@ pub(crate) struct ClaimLoop<S: Stage> {
     /// `submit.rate` or `poll.rate`.
     pub(crate) rate: Option<f64>,
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) breaker: Arc<Breaker>,
     pub(crate) entrance: Entrance<S>,
     pub(crate) alarm: Arc<Alarm>,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
-    pub(crate) turns: Turns,
+    pub(crate) loop_watch: LoopWatch,
 }
 
 impl<S: Stage> ClaimLoop<S> {
     /// Runs until the worker stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = Retry::new(S::NAME);
+        let mut retry = RedisRetry::new(S::NAME);
         let mut claims = 1_u64..;
         loop {
-            self.turns.turned();
+            self.loop_watch.turned();
             let rung = tokio::select! {
                 rung = self.alarm.rung() => rung,
                 _ = stopping.wait_for(|it| *it) => return,
@@ -63,14 +63,14 @@ impl<S: Stage> ClaimLoop<S> {
 
     /// Permits, when the Redis user has all rights; until then none is kept from others.
     async fn permits_and_rights(&self) -> OwnedSemaphorePermit {
-        wait_for_rights(&mut self.rights.clone(), &self.turns).await;
+        wait_for_rights(&mut self.rights.clone(), &self.loop_watch).await;
         self.free_permits().await
     }
 
     /// At least one permit, and whatever else is free; waits while all are in use.
     async fn free_permits(&self) -> OwnedSemaphorePermit {
         loop {
-            self.turns.turned();
+            self.loop_watch.turned();
             let first = Arc::clone(&self.permits).acquire_owned();
             let wait = tokio::time::timeout(LONGEST_WAIT, first);
             let Ok(permit) = wait.await else { continue };
@@ -85,9 +85,9 @@ impl<S: Stage> ClaimLoop<S> {
         }
     }
 
-    async fn wait_to_repeat(&self, retry: &mut Retry, error: &QueueError) {
+    async fn wait_to_repeat(&self, retry: &mut RedisRetry, error: &QueueError) {
         retry.wait(error).await;
-        wait_for_rights(&mut self.rights.clone(), &self.turns).await;
+        wait_for_rights(&mut self.rights.clone(), &self.loop_watch).await;
     }
 
     /// One claim, repeated until its fate is known; sets the alarm for the next.
@@ -95,7 +95,7 @@ impl<S: Stage> ClaimLoop<S> {
         &self,
         mut permits: OwnedSemaphorePermit,
         number: u64,
-        retry: &mut Retry,
+        retry: &mut RedisRetry,
         stopping: &mut watch::Receiver<bool>,
     ) -> ControlFlow<()> {
         let since = Instant::now();
@@ -113,7 +113,7 @@ impl<S: Stage> ClaimLoop<S> {
             }
         };
         retry.reset();
-        self.guard.saw_state(claimed.state);
+        self.breaker.saw_state(claimed.state);
         for id in &claimed.quarantined {
             telemetry::quarantined(1);
             tracing::warn!(job.id = id, "taken out of {}: no record, or ended", S::NAME);

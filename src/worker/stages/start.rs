@@ -9,59 +9,59 @@ use apalis::prelude::{BoxDynError, WorkerBuilder, WorkerBuilderExt, WorkerContex
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::alarm::Alarm;
-use super::claims::ClaimLoop;
-use super::faults::Faults;
-use super::guard::Guard;
-use super::health::Health;
-use super::lane::{Entrance, Lane, Settle};
-use super::settler::Settler;
-use super::stage::{InHand, Stage};
-use super::supervisor::Supervisor;
-use super::window::Window;
+use super::apalis_backend::{Entrance, Lane, Settle};
+use super::claim_loop::ClaimLoop;
+use super::{InHand, Stage};
+use crate::worker::alarm::Alarm;
+use crate::worker::api_health::Breaker;
+use crate::worker::api_health::FaultLog;
+use crate::worker::api_health::SlowStart;
+use crate::worker::settler::Settler;
+use crate::worker::supervisor::Supervisor;
+use crate::worker::watchdog::Watchdog;
 
 /// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
 const LEASE_RESERVE: Duration = Duration::from_secs(10);
 
 /// What both stages share.
-pub(super) struct Fitter {
+pub(crate) struct Fitter {
     /// The worker's name.
-    pub(super) worker: Arc<str>,
+    pub(crate) worker: Arc<str>,
     /// `queue.lease`.
-    pub(super) lease: Duration,
-    pub(super) health: Health,
-    pub(super) settler: Settler,
-    /// Turns true when the calls in hand are given up.
-    pub(super) broken_off: watch::Receiver<bool>,
+    pub(crate) lease: Duration,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) settler: Settler,
+    /// LoopWatch true when the calls in hand are given up.
+    pub(crate) broken_off: watch::Receiver<bool>,
     /// True while the Redis user has all rights.
-    pub(super) rights: watch::Receiver<bool>,
-    /// Turns true when nothing new may be taken.
-    pub(super) stopping: watch::Receiver<bool>,
+    pub(crate) rights: watch::Receiver<bool>,
+    /// LoopWatch true when nothing new may be taken.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// Where claim loops run; they end by `stopping`.
-    pub(super) roles: Supervisor,
+    pub(crate) roles: Supervisor,
     /// Where apalis workers run; they end by their contexts.
-    pub(super) lanes: Supervisor,
+    pub(crate) lanes: Supervisor,
 }
 
 /// A stage's permits, and who notices when the API as a whole is not well.
-pub(super) struct Watched {
-    pub(super) window: Window,
-    pub(super) guard: Arc<Guard>,
+pub(crate) struct Watched {
+    pub(crate) slow_start: SlowStart,
+    pub(crate) breaker: Arc<Breaker>,
 }
 
 /// A stage that runs.
-pub(super) struct Fitted<S: Stage> {
+pub(crate) struct Fitted<S: Stage> {
     /// Where jobs in hand are brought.
-    pub(super) entrance: Entrance<S>,
+    pub(crate) entrance: Entrance<S>,
     /// The permits.
-    pub(super) window: Window,
+    pub(crate) slow_start: SlowStart,
     /// By which the apalis worker is stopped.
-    pub(super) context: WorkerContext,
+    pub(crate) context: WorkerContext,
 }
 
 impl Fitter {
     /// Starts a stage's claim loop and its apalis worker.
-    pub(super) fn fit<S: Stage>(
+    pub(crate) fn fit<S: Stage>(
         &mut self,
         stage: S,
         concurrency: usize,
@@ -69,12 +69,12 @@ impl Fitter {
         watched: Watched,
         alarm: Arc<Alarm>,
     ) -> Fitted<S> {
-        let Watched { window, guard } = watched;
+        let Watched { slow_start, breaker } = watched;
         let settle = Settle {
             stage: stage.clone(),
             settler: self.settler.clone(),
-            guard: Arc::clone(&guard),
-            faults: Arc::new(Faults::new(S::NAME)),
+            breaker: Arc::clone(&breaker),
+            fault_log: Arc::new(FaultLog::new(S::NAME)),
             stopping: self.stopping.clone(),
             broken_off: self.broken_off.clone(),
         };
@@ -104,14 +104,14 @@ impl Fitter {
             worker: Arc::clone(&self.worker),
             lease: self.lease,
             rate,
-            permits: Arc::clone(window.permits()),
-            guard,
+            permits: Arc::clone(slow_start.permits()),
+            breaker,
             entrance: entrance.clone(),
             alarm,
             rights: self.rights.clone(),
-            turns: self.health.turns(S::NAME),
+            loop_watch: self.watchdog.loop_watch(S::NAME),
         };
         self.roles.spawn(S::NAME, claims.run(self.stopping.clone()));
-        Fitted { entrance, window, context }
+        Fitted { entrance, slow_start, context }
     }
 }

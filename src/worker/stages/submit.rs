@@ -6,18 +6,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::guard::Guard;
-use super::stage::{Cut, Held, Stage, event};
-use crate::job::policy::Backoff;
+use super::{Cut, LeasedJob, Stage, event};
+use crate::job::backoff::Backoff;
 use crate::job::request::body_to_send;
-use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Sign, SubmitOutcome};
+use crate::job::{ApiSignal, Claim, ErrorCode, Fault, JobId, Refusal, SubmitOutcome};
 use crate::queue::{
     Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
 };
 use crate::telemetry;
 use crate::whilter::{Began, Client};
+use crate::worker::api_health::Breaker;
 
-impl Held for SubmitClaim {
+impl LeasedJob for SubmitClaim {
     fn id(&self) -> &JobId {
         &self.id
     }
@@ -96,8 +96,8 @@ impl Stage for SubmitStage {
         outcome.fault()
     }
 
-    fn sign(outcome: &SubmitOutcome) -> Sign {
-        outcome.sign()
+    fn signal(outcome: &SubmitOutcome) -> ApiSignal {
+        outcome.signal()
     }
 
     fn decide(
@@ -105,9 +105,9 @@ impl Stage for SubmitStage {
         job: &SubmitClaim,
         outcome: SubmitOutcome,
         _took: Duration,
-        guard: &Guard,
+        breaker: &Breaker,
     ) -> Move {
-        self.policy.decide(job, outcome, guard.is_halted())
+        self.policy.decide(job, outcome, breaker.is_halted())
     }
 }
 
@@ -148,7 +148,7 @@ impl SubmitPolicy {
                 refusal: (refusal == Refusal::Call)
                     .then(|| Fault::new(ErrorCode::ApiRefused, detail)),
             },
-            SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unanswered > 0 => {
+            SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unconfirmed > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
             SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
@@ -169,7 +169,7 @@ impl SubmitPolicy {
 /// Fails the job, unless an earlier POST of it was never answered: then the API most likely has
 /// it (and finds fault with the repetition), and failing it would lose a video that is paid.
 fn give_up(job: &SubmitClaim, fault: Fault) -> Move {
-    if job.unanswered == 0 {
+    if job.unconfirmed == 0 {
         return Move::Finish { end: End::Failed(fault), source: "" };
     }
     let event = event("held", &fault.detail);
@@ -204,9 +204,9 @@ mod tests {
         Move::Unconfirm { event: format!("held: {why}"), hold: true, sent_ago: Duration::ZERO }
     }
 
-    fn claim(attempts: u32, retries: u32, unanswered: u32) -> SubmitClaim {
+    fn claim(attempts: u32, retries: u32, unconfirmed: u32) -> SubmitClaim {
         let id = JobId::new("a").unwrap();
-        SubmitClaim { id, claim: Claim(1), attempts, retries, unanswered, body: Vec::new() }
+        SubmitClaim { id, claim: Claim(1), attempts, retries, unconfirmed, body: Vec::new() }
     }
 
     fn fault(code: ErrorCode) -> Fault {

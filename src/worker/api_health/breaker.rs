@@ -1,18 +1,18 @@
 //! Notices when the API as a whole refuses, fails or limits, tells the fleet, and notices when it
 //! is well again (docs/contract.md, section 7).
 //!
-//! One guard per stage and process. A run of bad signs is counted here; what follows from it is
+//! One breaker per stage and process. A run of bad signs is counted here; what follows from it is
 //! in Redis, for all workers: one worker's discovery stops all, one probe releases all. A call's
-//! sign is noted at once, and told to the others only when what the call came to is written.
+//! signal is noted at once, and told to the others only when what the call came to is written.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::window::Window;
-use crate::job::policy::Backoff;
-use crate::job::{JobId, Refusal, Sign};
-use crate::queue::{News, Queue, Report, StageState, StageView, SubmitRules};
+use super::SlowStart;
+use crate::job::backoff::Backoff;
+use crate::job::{ApiSignal, JobId, Refusal};
+use crate::queue::{BreakerEvent, Queue, Report, StageState, StageView, SubmitRules};
 
 /// So many jobs in a row that were refused, or answered strangely, halt the stage.
 const JOBS_TO_HALT: usize = 3;
@@ -25,13 +25,13 @@ const JOBS_TO_BREAK: usize = 5;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct Breaker {
     stage: &'static str,
     queue: Queue,
     rules: SubmitRules,
     /// The wait before the n-th probe.
     backoff: Backoff,
-    window: Window,
+    slow_start: SlowStart,
     inner: Mutex<Inner>,
 }
 
@@ -58,8 +58,8 @@ impl Inner {
 
 /// What a call found out about the API, for the other workers.
 #[derive(Debug)]
-pub(crate) struct Tidings {
-    news: News,
+pub(crate) struct Discovery {
+    event: BreakerEvent,
     job: JobId,
     /// In words.
     reason: String,
@@ -77,15 +77,15 @@ struct Runs {
     faulty: BTreeSet<JobId>,
 }
 
-impl Guard {
+impl Breaker {
     pub(crate) fn new(
         stage: &'static str,
         queue: Queue,
         rules: SubmitRules,
         backoff: Backoff,
-        window: Window,
+        slow_start: SlowStart,
     ) -> Self {
-        Self { stage, queue, rules, backoff, window, inner: Mutex::default() }
+        Self { stage, queue, rules, backoff, slow_start, inner: Mutex::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -111,7 +111,7 @@ impl Guard {
     /// The stage's state, as a claim brought it.
     pub(crate) fn saw_state(&self, state: StageState) {
         if state >= StageState::Broken {
-            self.window.narrow();
+            self.slow_start.narrow();
         }
         self.inner().saw(state);
     }
@@ -139,96 +139,104 @@ impl Guard {
         self.inner().runs.refused.len() >= JOBS_TO_HALT
     }
 
-    /// A call has ended, with this sign, in words `why`. `probe` is the state of the closed stage
+    /// A call has ended, with this signal, in words `why`. `probe` is the state of the closed stage
     /// that the call was to probe. Returns what is to be told to the other workers.
     pub(crate) fn note(
         &self,
         id: &JobId,
-        sign: Sign,
+        signal: ApiSignal,
         why: &str,
         probe: Option<StageState>,
-    ) -> Option<Tidings> {
-        self.window.ended(sign == Sign::Alive);
+    ) -> Option<Discovery> {
+        self.slow_start.ended(signal == ApiSignal::Alive);
         let mut inner = self.inner();
         let state = probe.unwrap_or(inner.state);
-        let news = inner.runs.note(id, sign, state, probe.is_some())?;
-        inner.found = state_after(news).or(inner.found);
-        let asked = if let Sign::Limited(wait) = sign { wait } else { Duration::ZERO };
-        Some(Tidings { news, job: id.clone(), reason: why.to_owned(), asked })
+        let event = inner.runs.note(id, signal, state, probe.is_some())?;
+        inner.found = state_after(event).or(inner.found);
+        let asked = if let ApiSignal::Limited(wait) = signal { wait } else { Duration::ZERO };
+        Some(Discovery { event, job: id.clone(), reason: why.to_owned(), asked })
     }
 
     /// Tells the other workers, which takes time while Redis is slow.
-    pub(crate) async fn tell(&self, tidings: Tidings) {
-        let Tidings { news, job, reason, asked } = tidings;
+    pub(crate) async fn tell(&self, discovery: Discovery) {
+        let Discovery { event, job, reason, asked } = discovery;
         let stage = self.stage;
         let wait = self.backoff.delay(0).max(asked);
         let wait_at_most = self.backoff.max;
-        let report = Report { stage, news, reason: &reason, wait, wait_at_most, job: &job };
+        let report = Report { stage, event, reason: &reason, wait, wait_at_most, job: &job };
         let told = self.queue.report(report, self.rules).await;
         self.inner().found = None;
-        match (told, state_after(news)) {
+        match (told, state_after(event)) {
             // What this process has just changed, it need not be told.
             (Ok(true), Some(state)) => self.saw(StageView { state, reason, again_in: wait }),
             (Ok(_), _) => {}
-            // The next call that ends brings the same news.
+            // The next call that ends brings the same again.
             (Err(error), _) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
         }
     }
 }
 
-/// The state that a stage has by these news; `None`: the one it had.
-fn state_after(news: News) -> Option<StageState> {
-    match news {
-        News::Halted => Some(StageState::Halted),
-        News::Broken => Some(StageState::Broken),
-        News::Limited => Some(StageState::Limited),
-        News::Alive => Some(StageState::Open),
-        News::ProbeFailed => None,
+/// The state that a stage has after this event; `None`: the one it had.
+fn state_after(event: BreakerEvent) -> Option<StageState> {
+    match event {
+        BreakerEvent::Halted => Some(StageState::Halted),
+        BreakerEvent::Broken => Some(StageState::Broken),
+        BreakerEvent::Limited => Some(StageState::Limited),
+        BreakerEvent::Alive => Some(StageState::Open),
+        BreakerEvent::ProbeFailed => None,
     }
 }
 
 impl Runs {
-    /// What a sign means for the stage, which is in this state.
-    fn note(&mut self, id: &JobId, sign: Sign, state: StageState, is_probe: bool) -> Option<News> {
+    /// What a signal means for the stage, which is in this state.
+    fn note(
+        &mut self,
+        id: &JobId,
+        signal: ApiSignal,
+        state: StageState,
+        is_probe: bool,
+    ) -> Option<BreakerEvent> {
         let closed = state >= StageState::Broken;
-        let unwell = match sign {
+        let unwell = match signal {
             // A probe that found out nothing is followed by another.
-            Sign::Nothing => return (is_probe && closed).then_some(News::ProbeFailed),
-            Sign::Alive => {
+            ApiSignal::Nothing => return (is_probe && closed).then_some(BreakerEvent::ProbeFailed),
+            ApiSignal::Alive => {
                 *self = Self::default();
-                return closed.then_some(News::Alive);
+                return closed.then_some(BreakerEvent::Alive);
             }
-            Sign::Refused(refusal) => self.refused(id, refusal).then_some(News::Halted),
-            Sign::Strange => {
+            ApiSignal::Refused(refusal) => {
+                self.refused(id, refusal).then_some(BreakerEvent::Halted)
+            }
+            ApiSignal::Strange => {
                 insert(&mut self.strange, id, JOBS_TO_HALT);
-                (self.strange.len() >= JOBS_TO_HALT).then_some(News::Halted)
+                (self.strange.len() >= JOBS_TO_HALT).then_some(BreakerEvent::Halted)
             }
-            Sign::Fault => {
+            ApiSignal::Fault => {
                 self.faults = self.faults.saturating_add(1);
                 insert(&mut self.faulty, id, JOBS_TO_BREAK);
                 let broken = self.faults >= FAULTS_TO_BREAK && self.faulty.len() >= JOBS_TO_BREAK;
-                broken.then_some(News::Broken)
+                broken.then_some(BreakerEvent::Broken)
             }
-            Sign::Limited(_) => Some(News::Limited),
+            ApiSignal::Limited(_) => Some(BreakerEvent::Limited),
         };
-        if !matches!(sign, Sign::Fault) {
+        if !matches!(signal, ApiSignal::Fault) {
             self.faults = 0;
             self.faulty.clear();
         }
-        if !matches!(sign, Sign::Fault | Sign::Refused(_)) {
+        if !matches!(signal, ApiSignal::Fault | ApiSignal::Refused(_)) {
             self.refused.clear();
             self.without_token.clear();
         }
-        if !matches!(sign, Sign::Fault | Sign::Strange) {
+        if !matches!(signal, ApiSignal::Fault | ApiSignal::Strange) {
             self.strange.clear();
         }
         // A broken API that says anything at all works again.
-        let speaks = state == StageState::Broken && !matches!(sign, Sign::Fault);
+        let speaks = state == StageState::Broken && !matches!(signal, ApiSignal::Fault);
         match unwell {
-            Some(News::Halted) if state != StageState::Halted => Some(News::Halted),
-            _ if speaks => Some(News::Alive),
-            _ if is_probe => Some(News::ProbeFailed),
-            news if !closed => news,
+            Some(BreakerEvent::Halted) if state != StageState::Halted => Some(BreakerEvent::Halted),
+            _ if speaks => Some(BreakerEvent::Alive),
+            _ if is_probe => Some(BreakerEvent::ProbeFailed),
+            event if !closed => event,
             _ => None,
         }
     }
@@ -255,29 +263,29 @@ fn insert(jobs: &mut BTreeSet<JobId>, id: &JobId, enough: usize) {
 mod tests {
     use super::*;
 
-    const LIMITED: Sign = Sign::Limited(Duration::ZERO);
-    const REFUSED: Sign = Sign::Refused(Refusal::Call);
+    const LIMITED: ApiSignal = ApiSignal::Limited(Duration::ZERO);
+    const REFUSED: ApiSignal = ApiSignal::Refused(Refusal::Call);
 
     fn id(name: &str) -> JobId {
         JobId::new(name).unwrap()
     }
 
-    /// Notes signs of jobs while the stage is open; the news of the last.
-    fn last(signs: &[(&str, Sign)]) -> Option<News> {
+    /// Notes signs of jobs while the stage is open; the event of the last.
+    fn last(signs: &[(&str, ApiSignal)]) -> Option<BreakerEvent> {
         let mut runs = Runs::default();
-        let mut news = None;
-        for (name, sign) in signs {
-            news = runs.note(&id(name), *sign, StageState::Open, false);
+        let mut event = None;
+        for (name, signal) in signs {
+            event = runs.note(&id(name), *signal, StageState::Open, false);
         }
-        news
+        event
     }
 
     #[test]
     fn three_refused_jobs_in_a_row_halt_and_one_accepted_between_does_not() {
         let refused = |name| (name, REFUSED);
         assert_eq!(last(&[refused("a"), refused("a"), refused("a"), refused("b")]), None);
-        assert_eq!(last(&[refused("a"), refused("b"), refused("c")]), Some(News::Halted));
-        for answer in [Sign::Alive, LIMITED, Sign::Strange] {
+        assert_eq!(last(&[refused("a"), refused("b"), refused("c")]), Some(BreakerEvent::Halted));
+        for answer in [ApiSignal::Alive, LIMITED, ApiSignal::Strange] {
             let between = [refused("a"), refused("b"), ("d", answer), refused("c")];
             assert_eq!(last(&between), None, "{answer:?}");
         }
@@ -300,24 +308,27 @@ mod tests {
 
     #[test]
     fn credentials_halt_at_once_and_a_fresh_token_refused_for_two_jobs() {
-        let token = |name| (name, Sign::Refused(Refusal::Token));
-        assert_eq!(last(&[("a", Sign::Refused(Refusal::Credentials))]), Some(News::Halted));
+        let token = |name| (name, ApiSignal::Refused(Refusal::Token));
+        assert_eq!(
+            last(&[("a", ApiSignal::Refused(Refusal::Credentials))]),
+            Some(BreakerEvent::Halted)
+        );
         assert_eq!(last(&[token("a"), token("a")]), None);
-        assert_eq!(last(&[token("a"), token("b")]), Some(News::Halted));
+        assert_eq!(last(&[token("a"), token("b")]), Some(BreakerEvent::Halted));
     }
 
     #[test]
     fn ten_faults_in_a_row_of_five_jobs_break() {
-        let faults = |jobs: usize, count: usize| -> Vec<(&str, Sign)> {
+        let faults = |jobs: usize, count: usize| -> Vec<(&str, ApiSignal)> {
             ["a", "b", "c", "d", "e"][..jobs]
                 .iter()
                 .cycle()
                 .take(count)
-                .map(|it| (*it, Sign::Fault))
+                .map(|it| (*it, ApiSignal::Fault))
                 .collect()
         };
         assert_eq!(last(&faults(5, 9)), None);
-        assert_eq!(last(&faults(5, 10)), Some(News::Broken));
+        assert_eq!(last(&faults(5, 10)), Some(BreakerEvent::Broken));
         assert_eq!(last(&faults(4, 40)), None);
         let mut between = faults(5, 9);
         between.push(("f", REFUSED));
@@ -327,24 +338,24 @@ mod tests {
 
     #[test]
     fn a_run_of_answers_that_nobody_understands_halts() {
-        let strange = |name| (name, Sign::Strange);
-        assert_eq!(last(&[strange("a"), strange("b"), strange("c")]), Some(News::Halted));
+        let strange = |name| (name, ApiSignal::Strange);
+        assert_eq!(last(&[strange("a"), strange("b"), strange("c")]), Some(BreakerEvent::Halted));
     }
 
     #[test]
     fn what_a_probe_finds_opens_or_keeps_closed() {
-        let probe = |sign, state| Runs::default().note(&id("a"), sign, state, true);
+        let probe = |signal, state| Runs::default().note(&id("a"), signal, state, true);
         for state in [StageState::Halted, StageState::Broken] {
-            assert_eq!(probe(Sign::Alive, state), Some(News::Alive));
-            assert_eq!(probe(Sign::Fault, state), Some(News::ProbeFailed));
+            assert_eq!(probe(ApiSignal::Alive, state), Some(BreakerEvent::Alive));
+            assert_eq!(probe(ApiSignal::Fault, state), Some(BreakerEvent::ProbeFailed));
         }
-        assert_eq!(probe(REFUSED, StageState::Halted), Some(News::ProbeFailed));
-        assert_eq!(probe(LIMITED, StageState::Halted), Some(News::ProbeFailed));
-        assert_eq!(probe(REFUSED, StageState::Broken), Some(News::Alive), "it answers");
-        assert_eq!(probe(Sign::Nothing, StageState::Halted), Some(News::ProbeFailed));
-        assert_eq!(last(&[("a", Sign::Nothing)]), None);
-        assert_eq!(last(&[("a", LIMITED)]), Some(News::Limited));
-        let late = Runs::default().note(&id("a"), Sign::Alive, StageState::Halted, false);
-        assert_eq!(late, Some(News::Alive), "a call that was in flight is as good");
+        assert_eq!(probe(REFUSED, StageState::Halted), Some(BreakerEvent::ProbeFailed));
+        assert_eq!(probe(LIMITED, StageState::Halted), Some(BreakerEvent::ProbeFailed));
+        assert_eq!(probe(REFUSED, StageState::Broken), Some(BreakerEvent::Alive), "it answers");
+        assert_eq!(probe(ApiSignal::Nothing, StageState::Halted), Some(BreakerEvent::ProbeFailed));
+        assert_eq!(last(&[("a", ApiSignal::Nothing)]), None);
+        assert_eq!(last(&[("a", LIMITED)]), Some(BreakerEvent::Limited));
+        let late = Runs::default().note(&id("a"), ApiSignal::Alive, StageState::Halted, false);
+        assert_eq!(late, Some(BreakerEvent::Alive), "a call that was in flight is as good");
     }
 }

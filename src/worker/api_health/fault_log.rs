@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_secs(30);
 
 /// See the module; one for each stage.
 #[derive(Debug)]
-pub(crate) struct Faults {
+pub(crate) struct FaultLog {
     stage: &'static str,
     since: Mutex<Since>,
 }
@@ -26,7 +26,7 @@ struct Since {
     not_logged: u64,
 }
 
-impl Faults {
+impl FaultLog {
     pub(crate) fn new(stage: &'static str) -> Self {
         Self { stage, since: Mutex::default() }
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_said_at_once_and_then_now_and_again() {
-        let faults = Faults::new("submit");
+        let faults = FaultLog::new("submit");
         assert_eq!(faults.is_loud(), Some(0));
         assert_eq!(faults.is_loud(), None);
         assert_eq!(faults.is_loud(), None);

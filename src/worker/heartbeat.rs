@@ -1,4 +1,4 @@
-//! The pulse: one call a second that says this worker lives and learns what is due.
+//! The heartbeat: one call a second that says this worker lives and learns what is due.
 //!
 //! It runs on a thread and a connection of its own, so that a busy runtime never makes a living
 //! worker look dead. Should it end early, it is started again, for the calls in hand are to end
@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::guard::Guard;
-use super::health::{Health, Turns};
-use super::retry::Retry;
+use super::api_health::Breaker;
+use super::redis_retry::RedisRetry;
+use super::watchdog::{LoopWatch, Watchdog};
 use crate::queue::{LongestWaits, Queue, QueueError, ServerClock, Tick};
 
 /// Time between two beats.
@@ -27,30 +27,30 @@ const BEAT: Duration = Duration::from_secs(1);
 const BEATS_TO_JUDGE: u32 = 5;
 
 /// See the module.
-pub(crate) struct Pulse {
-    /// Any connection to the queue: the pulse opens its own from it.
+pub(crate) struct Heartbeat {
+    /// Any connection to the queue: the heartbeat opens its own from it.
     pub(crate) queue: Queue,
     pub(crate) worker: Arc<str>,
     pub(crate) waits: LongestWaits,
     pub(crate) submit_alarm: Arc<Alarm>,
     pub(crate) poll_alarm: Arc<Alarm>,
-    pub(crate) submit_guard: Arc<Guard>,
-    pub(crate) poll_guard: Arc<Guard>,
-    pub(crate) health: Health,
-    pub(crate) turns: Turns,
-    /// Workers that are to be judged dead, for the sweeper.
+    pub(crate) submit_breaker: Arc<Breaker>,
+    pub(crate) poll_breaker: Arc<Breaker>,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) loop_watch: LoopWatch,
+    /// Workers that are to be judged dead, for the rescuer.
     pub(crate) silent: watch::Sender<Vec<String>>,
 }
 
-/// The thread on which a pulse runs.
+/// The thread on which a heartbeat runs.
 #[derive(Debug)]
-pub(crate) struct PulseThread {
+pub(crate) struct HeartbeatThread {
     pub(crate) runtime: Handle,
     pub(crate) thread: thread::JoinHandle<()>,
 }
 
-impl PulseThread {
-    /// Starts the thread; it ends when `stopped` turns true.
+impl HeartbeatThread {
+    /// Starts the thread; it ends when `stopped` loop_watch true.
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
@@ -62,30 +62,33 @@ impl PulseThread {
             let _ = stopped.wait_for(|it| *it).await;
         };
         let thread = thread::Builder::new()
-            .name("reelq-pulse".to_owned())
+            .name("reelq-heartbeat".to_owned())
             .spawn(move || runtime.block_on(until_stopped))?;
         Ok(Self { runtime: handle, thread })
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Runs until its thread ends.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut retry = Retry::new("beat");
+        let mut retry = RedisRetry::new("beat");
         loop {
             let Err(error) = self.beat_on_one_connection(&mut retry).await;
             retry.wait(&error).await;
         }
     }
 
-    async fn beat_on_one_connection(&self, retry: &mut Retry) -> Result<Infallible, QueueError> {
-        self.turns.turned();
+    async fn beat_on_one_connection(
+        &self,
+        retry: &mut RedisRetry,
+    ) -> Result<Infallible, QueueError> {
+        self.loop_watch.turned();
         let queue = self.queue.on_own_connection().await?;
         let mut beats = 0_u32;
         loop {
             let asked = Instant::now();
             let tick = queue.tick(&self.worker, self.waits).await?;
-            self.turns.turned();
+            self.loop_watch.turned();
             retry.reset();
             // An answer that took so long tells of a stall, in which nobody could beat; and by a clock
             // that went back nobody can be judged.
@@ -100,16 +103,16 @@ impl Pulse {
     }
 
     fn take_in(&self, tick: Tick, beats: u32) {
-        if self.health.redis_answered(tick.paused) != tick.paused {
+        if self.watchdog.redis_answered(tick.paused) != tick.paused {
             let now = if tick.paused { "paused: nothing is submitted" } else { "resumed" };
             tracing::info!("the queue is {now}");
         }
         if tick.clock == ServerClock::WentBack {
             tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
-        self.health.stages_seen([tick.submit.clone(), tick.poll.clone()]);
-        self.submit_guard.saw(tick.submit);
-        self.poll_guard.saw(tick.poll);
+        self.watchdog.stages_seen([tick.submit.clone(), tick.poll.clone()]);
+        self.submit_breaker.saw(tick.submit);
+        self.poll_breaker.saw(tick.poll);
         if let Some(delay) = tick.submit_in.filter(|_| !tick.paused) {
             self.submit_alarm.ring_in(delay);
         }

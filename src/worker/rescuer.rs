@@ -1,4 +1,4 @@
-//! The sweeper: puts back what the dead held, and tidies up what time has overtaken.
+//! The rescuer: puts back what the dead held, and tidies up what time has overtaken.
 //!
 //! Every worker sweeps; two that sweep at once do no harm, since each script moves a job once.
 //! If all die, the next worker that starts sweeps after its first beats.
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::health::Turns;
 use super::intake::{Admitter, Begin};
-use super::retry::Retry;
+use super::redis_retry::RedisRetry;
 use super::rights::wait_for_rights;
+use super::watchdog::LoopWatch;
 use crate::job::ErrorCode;
-use crate::job::policy::Backoff;
+use crate::job::backoff::Backoff;
 use crate::queue::{ADMIT_BATCH, Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
 use crate::telemetry;
 
@@ -29,29 +29,29 @@ const OVERDUE: Backoff = Backoff {
 const TIDY: Duration = Duration::from_secs(60);
 
 /// See the module.
-pub(crate) struct Sweeper {
+pub(crate) struct Rescuer {
     pub(crate) queue: Queue,
     pub(crate) worker: Arc<str>,
     pub(crate) rules: SubmitRules,
     pub(crate) retention: Retention,
     pub(crate) trim: TrimAges,
     pub(crate) admitter: Admitter,
-    /// Workers that the pulse has judged dead.
+    /// Workers that the heartbeat has judged dead.
     pub(crate) silent: watch::Receiver<Vec<String>>,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
-    pub(crate) turns: Turns,
+    pub(crate) loop_watch: LoopWatch,
 }
 
-impl Sweeper {
+impl Rescuer {
     /// Runs until the worker stops.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = Retry::new("sweep");
+        let mut retry = RedisRetry::new("sweep");
         let mut tidied = None;
         loop {
-            self.turns.turned();
+            self.loop_watch.turned();
             tokio::select! {
-                () = wait_for_rights(&mut self.rights, &self.turns) => {}
+                () = wait_for_rights(&mut self.rights, &self.loop_watch) => {}
                 _ = stopping.wait_for(|it| *it) => return,
             }
             let silent = self.silent.borrow_and_update().clone();
@@ -61,7 +61,7 @@ impl Sweeper {
             }
             tokio::select! {
                 () = tokio::time::sleep(OVERDUE.delay(0)) => {}
-                // Fails only when the pulse has ended, and then so does the worker.
+                // Fails only when the heartbeat has ended, and then so does the worker.
                 _ = self.silent.changed() => {}
                 _ = stopping.wait_for(|it| *it) => return,
             }
@@ -78,7 +78,7 @@ impl Sweeper {
             tracing::warn!(worker = dead, "silent: taking over what it held");
             let taken = self.take_back(dead, |skip| Lost::Worker { name: dead, skip }).await?;
             let entries = self.queue.adopt_entries_of(dead, &self.worker).await?;
-            self.admitter.admit(entries, Begin::Later, &self.turns).await;
+            self.admitter.admit(entries, Begin::Later, &self.loop_watch).await;
             // Leases that were settled meanwhile may have hidden some: the next beat looks again.
             if taken == 0 {
                 self.queue.forget_worker(dead).await?;
@@ -88,7 +88,7 @@ impl Sweeper {
             loop {
                 let entries = self.queue.adopt_idle_entries(&self.worker).await?;
                 let more = entries.len() == ADMIT_BATCH;
-                self.admitter.admit(entries, Begin::Later, &self.turns).await;
+                self.admitter.admit(entries, Begin::Later, &self.loop_watch).await;
                 if !more {
                     break;
                 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::job::policy::Backoff;
+use crate::job::backoff::Backoff;
 use crate::queue::QueueError;
 use crate::telemetry;
 
@@ -18,12 +18,12 @@ const BACKOFF: Backoff = Backoff {
 
 /// The repeats of one call.
 #[derive(Debug)]
-pub(crate) struct Retry {
+pub(crate) struct RedisRetry {
     what: &'static str,
     failures: u32,
 }
 
-impl Retry {
+impl RedisRetry {
     /// For a call that has not failed yet.
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what, failures: 0 }

@@ -18,7 +18,7 @@ const AWAY_AFTER: Duration = Duration::from_secs(5);
 
 /// Shared by all loops of a worker. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Health {
+pub struct Watchdog {
     inner: Arc<Mutex<Inner>>,
     /// The first role that ended early.
     ended: watch::Sender<Option<RoleEnded>>,
@@ -38,27 +38,27 @@ struct Inner {
 
 /// One loop's entry.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns {
-    health: Health,
+pub(crate) struct LoopWatch {
+    watchdog: Watchdog,
     name: &'static str,
 }
 
-impl Turns {
+impl LoopWatch {
     /// The loop has turned.
     pub(crate) fn turned(&self) {
-        self.health.lock().loops.insert(self.name, Instant::now());
+        self.watchdog.lock().loops.insert(self.name, Instant::now());
     }
 }
 
-impl Health {
+impl Watchdog {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn turns(&self, name: &'static str) -> Turns {
-        let turns = Turns { health: self.clone(), name };
-        turns.turned();
-        turns
+    pub(crate) fn loop_watch(&self, name: &'static str) -> LoopWatch {
+        let loop_watch = LoopWatch { watchdog: self.clone(), name };
+        loop_watch.turned();
+        loop_watch
     }
 
     /// Says whether the queue was paused at the last answer.
@@ -169,17 +169,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_loop_is_stuck_only_while_redis_answers() {
-        let health = Health::default();
-        health.turns("intake").turned();
+        let watchdog = Watchdog::default();
+        watchdog.loop_watch("intake").turned();
         tokio::time::advance(STUCK_AFTER + Duration::from_secs(1)).await;
-        assert_eq!(health.stuck(), Vec::<&str>::new());
-        assert!(health.unreadiness().is_some());
-        health.redis_answered(false);
-        assert_eq!(health.stuck(), vec!["intake"]);
-        assert_eq!(health.illness().as_deref(), Some("stuck: intake"));
-        assert_eq!(health.unreadiness(), None);
-        health.lacks(vec!["XADD on results".to_owned()]);
+        assert_eq!(watchdog.stuck(), Vec::<&str>::new());
+        assert!(watchdog.unreadiness().is_some());
+        watchdog.redis_answered(false);
+        assert_eq!(watchdog.stuck(), vec!["intake"]);
+        assert_eq!(watchdog.illness().as_deref(), Some("stuck: intake"));
+        assert_eq!(watchdog.unreadiness(), None);
+        watchdog.lacks(vec!["XADD on results".to_owned()]);
         let lacks = "the Redis user lacks rights: XADD on results";
-        assert_eq!(health.unreadiness().as_deref(), Some(lacks));
+        assert_eq!(watchdog.unreadiness().as_deref(), Some(lacks));
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use expect_test::expect;
 use reelq::job::JobId;
-use reelq::queue::{Claimant, Claimed, News, Overdue, Report, Settled, StageState, SubmitClaim};
+use reelq::queue::{
+    BreakerEvent, Claimant, Claimed, Overdue, Report, Settled, StageState, SubmitClaim,
+};
 
 use super::super::support::{id, job};
 use super::{RETENTION, RULES, Scene, WAITS, check, refused};
@@ -12,10 +14,10 @@ use super::{RETENTION, RULES, Scene, WAITS, check, refused};
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Scene {
-    /// News of the submit stage, from the call of this job.
-    pub(super) async fn report(&self, after_ms: u64, news: News, job: &JobId) -> bool {
+    /// BreakerEvent of the submit stage, from the call of this job.
+    pub(super) async fn report(&self, after_ms: u64, event: BreakerEvent, job: &JobId) -> bool {
         let (wait, wait_at_most) = (SECOND, 3 * SECOND);
-        let report = Report { stage: "submit", news, reason: "403", wait, wait_at_most, job };
+        let report = Report { stage: "submit", event, reason: "403", wait, wait_at_most, job };
         self.at(after_ms).report(report, RULES).await.unwrap()
     }
 
@@ -42,8 +44,8 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     let scene = Scene::new().await;
     scene.waiting_jobs(3).await;
     let a = id("job-0");
-    assert!(scene.report(0, News::Halted, &a).await);
-    assert!(!scene.report(5, News::Halted, &a).await, "it is halted");
+    assert!(scene.report(0, BreakerEvent::Halted, &a).await);
+    assert!(!scene.report(5, BreakerEvent::Halted, &a).await, "it is halted");
     let (closed, _) = scene.claim(999, None).await;
     assert_eq!((closed.jobs.len(), closed.state), (0, StageState::Halted));
     assert_eq!(closed.next_in, Some(Duration::from_millis(1)));
@@ -57,8 +59,9 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     assert_eq!((first.0.len(), &first.0[0].id, first.1), (1, &a, true));
     assert_eq!(scene.taken(1001, None).await.len(), 0, "one at a time");
     assert_eq!(scene.settle(1010, "job-0", 1, refused()).await, Settled::Done);
-    assert!(scene.report(1010, News::ProbeFailed, &a).await);
-    let dump = scene.twice(false, async || scene.report(1011, News::ProbeFailed, &a).await).await;
+    assert!(scene.report(1010, BreakerEvent::ProbeFailed, &a).await);
+    let dump =
+        scene.twice(false, async || scene.report(1011, BreakerEvent::ProbeFailed, &a).await).await;
     check(
         &dump,
         expect![[r#"
@@ -81,8 +84,8 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     let (second, _) = scene.claim(3010, None).await;
     assert!(second.is_probe);
     assert_eq!(second.jobs[0].id, id("job-1"), "job-0 is due again, and was the last");
-    assert!(!scene.report(3020, News::ProbeFailed, &a).await, "not the probe's own");
-    assert!(scene.report(3020, News::ProbeFailed, &id("job-1")).await);
+    assert!(!scene.report(3020, BreakerEvent::ProbeFailed, &a).await, "not the probe's own");
+    assert!(scene.report(3020, BreakerEvent::ProbeFailed, &id("job-1")).await);
     assert_eq!(scene.taken(6019, None).await.len(), 0, "the longest wait is 3 s");
     assert_eq!(scene.taken(6020, None).await.len(), 1);
 }
@@ -92,9 +95,9 @@ async fn the_first_success_opens_a_stage_for_all() {
     let scene = Scene::new().await;
     scene.waiting_jobs(3).await;
     let a = id("job-0");
-    scene.report(0, News::Halted, &a).await;
-    assert!(scene.report(100, News::Alive, &a).await);
-    let dump = scene.twice(false, async || scene.report(100, News::Alive, &a).await).await;
+    scene.report(0, BreakerEvent::Halted, &a).await;
+    assert!(scene.report(100, BreakerEvent::Alive, &a).await);
+    let dump = scene.twice(false, async || scene.report(100, BreakerEvent::Alive, &a).await).await;
     check(
         &dump,
         expect![[r#"
@@ -119,7 +122,7 @@ async fn the_first_success_opens_a_stage_for_all() {
 async fn a_probe_whose_caller_died_is_followed_by_another() {
     let scene = Scene::new().await;
     scene.waiting_jobs(2).await;
-    scene.report(0, News::Broken, &id("job-0")).await;
+    scene.report(0, BreakerEvent::Broken, &id("job-0")).await;
     assert_eq!(scene.taken(1000, None).await, ["job-0"]);
     assert_eq!(scene.taken(60_999, None).await.len(), 0);
     assert_eq!(scene.taken(61_000, None).await, ["job-1"]);
@@ -129,11 +132,11 @@ async fn a_probe_whose_caller_died_is_followed_by_another() {
 async fn a_halt_says_more_than_a_break_and_a_break_more_than_a_limit() {
     let scene = Scene::new().await;
     let a = id("a");
-    assert!(scene.report(0, News::Limited, &a).await);
-    assert!(scene.report(1, News::Broken, &a).await);
-    assert!(!scene.report(2, News::Limited, &a).await);
-    assert!(scene.report(3, News::Halted, &a).await);
-    assert!(!scene.report(4, News::Broken, &a).await);
+    assert!(scene.report(0, BreakerEvent::Limited, &a).await);
+    assert!(scene.report(1, BreakerEvent::Broken, &a).await);
+    assert!(!scene.report(2, BreakerEvent::Limited, &a).await);
+    assert!(scene.report(3, BreakerEvent::Halted, &a).await);
+    assert!(!scene.report(4, BreakerEvent::Broken, &a).await);
     assert_eq!(scene.at(5).stats().await.unwrap().stages["submit"].state, "halted");
 }
 
@@ -145,11 +148,11 @@ async fn in_a_halt_no_job_ends_by_time_and_its_age_counts_from_the_end() {
     fields.expires_at = Some(reelq::job::Millis(super::NOW + 1000));
     scene.at(0).enqueue(&request, &fields).await.unwrap();
     scene.waiting("old").await;
-    scene.report(0, News::Halted, &id("x")).await;
+    scene.report(0, BreakerEvent::Halted, &id("x")).await;
     let (claimed, overdue) = scene.claim(day, None).await;
     assert_eq!((claimed.jobs[0].id.as_str(), overdue), ("old", Overdue::default()));
     scene.settle(day + 10, "old", 1, refused()).await;
-    scene.report(day + 20, News::Alive, &id("old")).await;
+    scene.report(day + 20, BreakerEvent::Alive, &id("old")).await;
     let (claimed, overdue) = scene.claim(2 * day, None).await;
     assert_eq!((claimed.jobs.len(), overdue.expired), (1, 1), "an expires-at is absolute");
     scene.settle(2 * day + 10, "old", 2, refused()).await;
@@ -164,7 +167,7 @@ async fn jobs_past_their_end_do_not_stand_before_the_probes_of_a_halt() {
         fields.expires_at = Some(reelq::job::Millis(super::NOW + 1000));
         scene.at(0).enqueue(&request, &fields).await.unwrap();
     }
-    scene.report(0, News::Halted, &id("x")).await;
+    scene.report(0, BreakerEvent::Halted, &id("x")).await;
     let (request, fields) = job("good");
     scene.at(500).enqueue(&request, &fields).await.unwrap();
     for _ in 0..2 {
@@ -173,7 +176,7 @@ async fn jobs_past_their_end_do_not_stand_before_the_probes_of_a_halt() {
         assert_eq!(claimed.next_in, Some(Duration::ZERO), "others are due");
     }
     assert_eq!(scene.taken(2000, None).await, ["good"]);
-    scene.report(2100, News::Alive, &id("good")).await;
+    scene.report(2100, BreakerEvent::Alive, &id("good")).await;
     assert_eq!(scene.claim(31_999, None).await.1.expired, 0, "put off");
     assert_eq!(scene.claim(32_000, None).await.1.expired, 25);
 }
@@ -184,10 +187,10 @@ async fn a_halt_that_somebody_ends_by_hand_has_made_no_job_older() {
     let day = 86_400_000;
     scene.waiting("old").await;
     let old = id("old");
-    scene.report(0, News::Halted, &old).await;
+    scene.report(0, BreakerEvent::Halted, &old).await;
     assert_eq!(scene.taken(day - 10, None).await.len(), 1);
     scene.settle(day, "old", 1, refused()).await;
-    assert!(scene.report(day, News::ProbeFailed, &old).await);
+    assert!(scene.report(day, BreakerEvent::ProbeFailed, &old).await);
     let _: i64 = scene.0.command(&["DEL", "reelq:{video}:stage:submit"]).await;
     assert_eq!(scene.claim(day + 2000, None).await.1.expired, 0);
 }
@@ -209,7 +212,7 @@ async fn the_fleet_takes_turns_to_fetch_tokens() {
 async fn a_paused_queue_tells_that_its_stage_is_closed() {
     let scene = Scene::new().await;
     scene.waiting("a").await;
-    scene.report(0, News::Halted, &id("a")).await;
+    scene.report(0, BreakerEvent::Halted, &id("a")).await;
     scene.at(0).pause("").await.unwrap();
     let (claimed, _) = scene.claim(5000, None).await;
     assert_eq!((claimed.jobs.len(), claimed.state), (0, StageState::Halted));
@@ -234,8 +237,8 @@ async fn a_limited_stage_waits_and_then_finds_out_how_much_is_allowed() {
     let scene = Scene::new().await;
     scene.waiting_jobs(60).await;
     let a = id("job-0");
-    assert!(scene.report(0, News::Limited, &a).await);
-    assert!(!scene.report(10, News::Limited, &a).await, "the same burst");
+    assert!(scene.report(0, BreakerEvent::Limited, &a).await);
+    assert!(!scene.report(10, BreakerEvent::Limited, &a).await, "the same burst");
     assert_eq!(scene.claim(999, None).await.0.next_in, Some(Duration::from_millis(1)));
     let mut by_second = Vec::new();
     for second in 1..4_u64 {
@@ -247,8 +250,8 @@ async fn a_limited_stage_waits_and_then_finds_out_how_much_is_allowed() {
     }
     // The integral of 2 * 2^t: 2.9, 5.8 and 11.5.
     assert_eq!(by_second, [3, 5, 11], "2 a second, doubled each second");
-    assert!(!scene.report(4000, News::Alive, &a).await, "a success does not lift it");
-    assert!(scene.report(4000, News::Limited, &a).await);
+    assert!(!scene.report(4000, BreakerEvent::Alive, &a).await, "a success does not lift it");
+    assert!(scene.report(4000, BreakerEvent::Limited, &a).await);
     check(
         &scene
             .0
@@ -277,7 +280,7 @@ async fn a_limited_stage_waits_and_then_finds_out_how_much_is_allowed() {
 async fn a_limit_is_forgotten_when_it_is_no_lower_than_the_set_rate() {
     let scene = Scene::new().await;
     scene.waiting_jobs(3).await;
-    assert!(scene.report(0, News::Limited, &id("a")).await);
+    assert!(scene.report(0, BreakerEvent::Limited, &id("a")).await);
     let rate = Some(8.0);
     assert_eq!(scene.taken(2900, rate).await.len(), 1, "2 * 2^1.9 a second, still less");
     assert!(scene.0.exists("stage:submit").await);
@@ -290,10 +293,10 @@ async fn a_limit_that_asks_for_a_longer_wait_prolongs_it() {
     let scene = Scene::new().await;
     scene.waiting_jobs(1).await;
     let job = &id("a");
-    assert!(scene.report(0, News::Limited, job).await);
+    assert!(scene.report(0, BreakerEvent::Limited, job).await);
     let (wait, wait_at_most) = (120 * SECOND, 3 * SECOND);
-    let news = News::Limited;
-    let longer = Report { stage: "submit", news, reason: "429", wait, wait_at_most, job };
+    let event = BreakerEvent::Limited;
+    let longer = Report { stage: "submit", event, reason: "429", wait, wait_at_most, job };
     let report = async || scene.at(10).report(longer, RULES).await.unwrap();
     assert!(report().await);
     scene.twice(false, report).await;
@@ -307,14 +310,14 @@ async fn a_probe_rather_takes_a_job_that_was_never_sent() {
     scene.submitting("sent", 0).await;
     assert_eq!(scene.settle(100, "sent", 1, super::unconfirm(false)).await, Settled::Done);
     scene.waiting("new").await;
-    assert!(scene.report(40_000, News::Halted, &id("sent")).await);
+    assert!(scene.report(40_000, BreakerEvent::Halted, &id("sent")).await);
     assert_eq!(scene.taken(42_000, None).await, ["new"]);
 }
 
 #[tokio::test]
 async fn a_limit_is_forgotten_when_nobody_calls() {
     let scene = Scene::new().await;
-    assert!(scene.report(0, News::Limited, &id("a")).await);
+    assert!(scene.report(0, BreakerEvent::Limited, &id("a")).await);
     let beat = async |after_ms| scene.at(after_ms).tick("w1", WAITS).await.unwrap().submit.state;
     assert_eq!(beat(9900).await, StageState::Limited, "2 * 2^8.9 a second: under a thousand");
     assert_eq!(beat(10_100).await, StageState::Open);

@@ -23,12 +23,12 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tower::{Layer, Service};
 
-use super::faults::Faults;
-use super::guard::Guard;
-use super::settler::{Due, Settler};
-use super::stage::{Cut, Held, InHand, Stage};
-use crate::job::Sign;
+use super::{Cut, InHand, LeasedJob, Stage};
+use crate::job::ApiSignal;
 use crate::queue::Settlement;
+use crate::worker::api_health::Breaker;
+use crate::worker::api_health::FaultLog;
+use crate::worker::settler::{Due, Settler};
 
 /// The backend of one stage's apalis worker.
 pub(crate) struct Lane<S: Stage> {
@@ -129,46 +129,46 @@ impl<S: Stage> BackendConfig for Lane<S> {
     }
 }
 
-/// The layer around a stage's handler: it alone turns an outcome into a move and has it written.
+/// The layer around a stage's handler: it alone loop_watch an outcome into a move and has it written.
 #[derive(Clone)]
 pub(crate) struct Settle<S> {
     pub(crate) stage: S,
     pub(crate) settler: Settler,
-    pub(crate) guard: Arc<Guard>,
-    pub(crate) faults: Arc<Faults>,
-    /// Turns true when nothing new may be taken.
+    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) fault_log: Arc<FaultLog>,
+    /// LoopWatch true when nothing new may be taken.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// Turns true when a stopping worker can wait no longer for the calls in hand.
+    /// LoopWatch true when a stopping worker can wait no longer for the calls in hand.
     pub(crate) broken_off: watch::Receiver<bool>,
 }
 
 impl<S: Stage> Settle<S> {
     /// Has written what a call came to, and then tells the other workers what it says of the API:
-    /// what is paid for waits for nobody's news.
+    /// what is paid for waits for nobody.
     async fn settle(self, in_hand: InHand<S::Job>, answered: Result<S::Outcome, Cut>) {
-        let Self { stage, settler, guard, faults, mut stopping, .. } = self;
+        let Self { stage, settler, breaker, fault_log, mut stopping, .. } = self;
         let InHand { job, since, probe, began, permit } = in_hand;
-        let (sign, outcome) = match answered {
-            Ok(outcome) => (S::sign(&outcome), outcome),
+        let (signal, outcome) = match answered {
+            Ok(outcome) => (S::signal(&outcome), outcome),
             // It tells nothing of the API.
-            Err(cut) => (Sign::Nothing, S::cut_off(cut, began.at())),
+            Err(cut) => (ApiSignal::Nothing, S::cut_off(cut, began.at())),
         };
         let why = S::fault(&outcome);
         if let Some(why) = why {
-            faults.note(job.id(), why);
+            fault_log.note(job.id(), why);
         }
-        let tidings = guard.note(job.id(), sign, why.unwrap_or_default(), probe);
-        let to = stage.decide(&job, outcome, since.elapsed(), &guard);
+        let discovery = breaker.note(job.id(), signal, why.unwrap_or_default(), probe);
+        let to = stage.decide(&job, outcome, since.elapsed(), &breaker);
         let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
-        let (until_written, written) = tidings.is_some().then(oneshot::channel).unzip();
+        let (until_written, written) = discovery.is_some().then(oneshot::channel).unzip();
         settler.settle(Due { settlement, job, until_written }).await;
         // The settler ends when nobody can bring anything any more.
         drop(settler);
-        let (Some(tidings), Some(written)) = (tidings, written) else { return };
+        let (Some(discovery), Some(written)) = (discovery, written) else { return };
         let tell = async {
             // An error, too, says that nobody writes it any more.
             let _ = written.await;
-            guard.tell(tidings).await;
+            breaker.tell(discovery).await;
         };
         tokio::pin!(tell);
         tokio::select! {

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::queue::{Queue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
-use crate::worker::Health;
+use crate::worker::Watchdog;
 
 /// Queue-wide gauges are counted at most so often.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
@@ -30,8 +30,8 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 pub struct Operations {
     /// The queue whose gauges are served.
     pub queue: Queue,
-    /// The worker's health.
-    pub health: Health,
+    /// The worker's watchdog.
+    pub watchdog: Watchdog,
     /// The process's metrics.
     pub metrics: Metrics,
 }
@@ -71,24 +71,24 @@ impl Operations {
 }
 
 async fn healthz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
-    match shown.operations.health.illness() {
+    match shown.operations.watchdog.illness() {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(illness) => (StatusCode::SERVICE_UNAVAILABLE, illness + "\n"),
     }
 }
 
 async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
-    let health = &shown.operations.health;
-    if let Some(why) = health.unreadiness() {
+    let watchdog = &shown.operations.watchdog;
+    if let Some(why) = watchdog.unreadiness() {
         return (StatusCode::SERVICE_UNAVAILABLE, why + "\n");
     }
     let mut body = vec!["ready".to_owned()];
-    body.extend(health.hindrances());
+    body.extend(watchdog.hindrances());
     (StatusCode::OK, body.join("; ") + "\n")
 }
 
 async fn render(State(shown): State<Arc<Shown>>) -> String {
-    let Operations { queue, health, metrics } = &shown.operations;
+    let Operations { queue, watchdog, metrics } = &shown.operations;
     let mut counted = shown.counted.lock().await;
     if counted.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
         match queue.stats().await {
@@ -97,7 +97,7 @@ async fn render(State(shown): State<Arc<Shown>>) -> String {
         }
         *counted = Some(Instant::now());
     }
-    for (name, age) in health.loop_ages() {
+    for (name, age) in watchdog.loop_ages() {
         telemetry::loop_age(name, age);
     }
     metrics.render()

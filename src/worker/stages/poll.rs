@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::guard::Guard;
-use super::stage::{Cut, Held, Stage, event};
+use super::{Cut, LeasedJob, Stage, event};
 use crate::config::Deliverable;
-use crate::job::policy::Backoff;
-use crate::job::{Claim, ErrorCode, Fault, JobId, Sign, StatusOutcome, Streak};
+use crate::job::backoff::Backoff;
+use crate::job::{ApiSignal, Claim, ErrorCode, Fault, JobId, StatusOutcome, Streak};
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError, Retention};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
+use crate::worker::api_health::Breaker;
 
-impl Held for PollClaim {
+impl LeasedJob for PollClaim {
     fn id(&self) -> &JobId {
         &self.id
     }
@@ -75,8 +75,8 @@ impl Stage for PollStage {
         outcome.fault()
     }
 
-    fn sign(outcome: &StatusOutcome) -> Sign {
-        outcome.sign()
+    fn signal(outcome: &StatusOutcome) -> ApiSignal {
+        outcome.signal()
     }
 
     fn decide(
@@ -84,12 +84,12 @@ impl Stage for PollStage {
         job: &PollClaim,
         outcome: StatusOutcome,
         took: Duration,
-        guard: &Guard,
+        breaker: &Breaker,
     ) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        let unwell = guard.is_closed() || guard.refuses_many();
+        let unwell = breaker.is_closed() || breaker.refuses_many();
         self.policy.decide(job, outcome, took, unwell)
     }
 }

@@ -4,11 +4,11 @@
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] stage: submit or poll
--- ARGV[3] news: halted, broken or limited (closes it), failed (a probe's call), alive (opens it)
+-- ARGV[3] event: halted, broken or limited (closes it), failed (a probe's call), alive (opens it)
 -- ARGV[4] reason, in words
 -- ARGV[5] wait_ms: how long nothing is tried then, at the first time
 -- ARGV[6] wait_max_ms: at most, when probe after probe fails
--- ARGV[7] id of the job whose call brought the news
+-- ARGV[7] id of the job whose call brought the event
 -- ARGV[8] max_age_ms: submit.max_age, for which the end of a halt is remembered
 -- Returns: 1 when this call changed the stage, else 0
 -- Why: whoever comes first closes it; what others see meanwhile says nothing new. A halt says more
@@ -17,7 +17,7 @@
 -- Why: an answer does not lift a limit: that ends by itself.
 -- Why: how long a halt has lasted is noted as it lasts, since somebody may end it by a DEL.
 local now = clock(ARGV[1])
-local stage, news, reason, wait_ms, wait_max_ms, id, max_age_ms = ARGV[2], ARGV[3], ARGV[4],
+local stage, event, reason, wait_ms, wait_max_ms, id, max_age_ms = ARGV[2], ARGV[3], ARGV[4],
   tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local hash = P .. 'stage:' .. stage
 local WEIGHT = { limited = 1, broken = 2, halted = 3 }
@@ -38,9 +38,9 @@ local function halted_until_now()
 end
 
 local function close()
-  if news == 'halted' then halted_until_now() end
+  if event == 'halted' then halted_until_now() end
   redis.call('DEL', hash)
-  redis.call('HSET', hash, 'state', news, 'reason', reason, 'since', int(now), 'next-probe',
+  redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
     int(now + wait_ms), 'probes', '0')
   return 1
 end
@@ -81,8 +81,8 @@ local function open()
   return 1
 end
 
-if news == 'failed' then return failed() end
-if news == 'alive' then return (WEIGHT[state] or 0) > 1 and open() or 0 end
-if (WEIGHT[state] or 0) > WEIGHT[news] then return 0 end
-if news == 'limited' then return limit() end
-return state == news and 0 or close()
+if event == 'failed' then return failed() end
+if event == 'alive' then return (WEIGHT[state] or 0) > 1 and open() or 0 end
+if (WEIGHT[state] or 0) > WEIGHT[event] then return 0 end
+if event == 'limited' then return limit() end
+return state == event and 0 or close()

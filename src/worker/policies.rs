@@ -1,9 +1,9 @@
 //! The settings as the rules that the roles work by.
 
-use super::poll::PollPolicy;
-use super::submit::SubmitPolicy;
+use super::stages::poll::PollPolicy;
+use super::stages::submit::SubmitPolicy;
 use crate::config::{OnUnconfirmed, Settings};
-use crate::job::policy::Backoff;
+use crate::job::backoff::Backoff;
 use crate::queue::{LongestWaits, Retention, SubmitRules, TrimAges};
 
 /// How unanswered POSTs and overdue submits are judged.

@@ -1,4 +1,4 @@
-//! A stage that is closed or limited for the whole fleet (`lua/stage.lua`, `gate` in `lua/lib/gate.lua`).
+//! A stage that is closed or limited for the whole fleet (`lua/breaker.lua`, `gate` in `lua/lib/gate.lua`).
 
 use std::fmt;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub struct StageView {
 
 /// What a call told of the API, for the whole fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum BreakerEvent {
     /// It refuses us: halt.
     Halted,
     /// It does not work: break.
@@ -77,7 +77,7 @@ pub enum News {
     Alive,
 }
 
-impl News {
+impl BreakerEvent {
     fn as_str(self) -> &'static str {
         match self {
             Self::Halted => StageState::Halted.as_str(),
@@ -89,18 +89,18 @@ impl News {
     }
 }
 
-/// News, with what is to be known about them.
+/// An event, with what is to be known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// The stage: `submit` or `poll`.
     pub stage: &'static str,
     /// What happened.
-    pub news: News,
+    pub event: BreakerEvent,
     /// In words.
     pub reason: &'a str,
     /// How long nothing is tried then; doubled by each probe that fails.
     pub wait: Duration,
-    /// That, at most.
+    /// The longest that this wait grows to.
     pub wait_at_most: Duration,
     /// Whose call it was.
     pub job: &'a JobId,
@@ -133,9 +133,9 @@ impl Queue {
     /// # Errors
     /// What the server answered; repeating the call is safe.
     pub async fn report(&self, report: Report<'_>, rules: SubmitRules) -> Result<bool, QueueError> {
-        let call = Call::new(Name::Stage, &self.keys, self.now_ms)
+        let call = Call::new(Name::Breaker, &self.keys, self.now_ms)
             .arg(report.stage)
-            .arg(report.news.as_str())
+            .arg(report.event.as_str())
             .arg(report.reason)
             .arg(milliseconds(report.wait))
             .arg(milliseconds(report.wait_at_most))

@@ -13,7 +13,7 @@ const FIRST: u32 = 2;
 
 /// See the module; one for each stage. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Window {
+pub(crate) struct SlowStart {
     permits: Arc<Semaphore>,
     total: u32,
     inner: Arc<Mutex<Inner>>,
@@ -31,8 +31,8 @@ struct Inner {
     open: bool,
 }
 
-impl Window {
-    /// A window on so many permits in all.
+impl SlowStart {
+    /// A slow_start on so many permits in all.
     pub(crate) fn new(total: u32) -> Self {
         let permits = Arc::new(Semaphore::new(total as usize));
         let size = FIRST.min(total);
@@ -76,11 +76,11 @@ impl Window {
         let back = inner.size - FIRST;
         (inner.size, inner.narrowing) = (FIRST, true);
         drop(inner);
-        let window = self.clone();
+        let slow_start = self.clone();
         // Whoever asks for permits next waits behind this.
         tokio::spawn(async move {
-            let permits = Arc::clone(&window.permits).acquire_many_owned(back).await;
-            let mut inner = window.inner();
+            let permits = Arc::clone(&slow_start.permits).acquire_many_owned(back).await;
+            let mut inner = slow_start.inner();
             inner.narrowing = false;
             let (Ok(permits), false) = (permits, inner.open) else { return };
             match &mut inner.held_back {
@@ -106,43 +106,43 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn free(window: &Window) -> usize {
-        window.permits().available_permits()
+    fn free(slow_start: &SlowStart) -> usize {
+        slow_start.permits().available_permits()
     }
 
     #[tokio::test]
     async fn it_doubles_with_each_clean_round_up_to_all() {
-        let window = Window::new(11);
-        assert_eq!(free(&window), 2);
-        window.ended(true);
-        window.ended(false);
-        window.ended(true);
-        assert_eq!(free(&window), 2, "no clean round");
-        window.ended(true);
-        assert_eq!(free(&window), 4);
-        (0..4).for_each(|_| window.ended(true));
-        assert_eq!(free(&window), 8);
-        (0..9).for_each(|_| window.ended(true));
-        assert_eq!(free(&window), 11);
-        assert_eq!(free(&Window::new(1)), 1);
+        let slow_start = SlowStart::new(11);
+        assert_eq!(free(&slow_start), 2);
+        slow_start.ended(true);
+        slow_start.ended(false);
+        slow_start.ended(true);
+        assert_eq!(free(&slow_start), 2, "no clean round");
+        slow_start.ended(true);
+        assert_eq!(free(&slow_start), 4);
+        (0..4).for_each(|_| slow_start.ended(true));
+        assert_eq!(free(&slow_start), 8);
+        (0..9).for_each(|_| slow_start.ended(true));
+        assert_eq!(free(&slow_start), 11);
+        assert_eq!(free(&SlowStart::new(1)), 1);
     }
 
     #[tokio::test]
     async fn it_begins_again_when_what_is_in_flight_has_ended() {
-        let window = Window::new(8);
-        (0..6).for_each(|_| window.ended(true));
-        let mut in_flight = Arc::clone(window.permits()).try_acquire_many_owned(8).unwrap();
-        window.narrow();
+        let slow_start = SlowStart::new(8);
+        (0..6).for_each(|_| slow_start.ended(true));
+        let mut in_flight = Arc::clone(slow_start.permits()).try_acquire_many_owned(8).unwrap();
+        slow_start.narrow();
         tokio::task::yield_now().await;
         drop(in_flight.split(4));
         tokio::task::yield_now().await;
-        assert_eq!(free(&window), 0, "four are still in flight");
+        assert_eq!(free(&slow_start), 0, "four are still in flight");
         drop(in_flight);
-        while window.inner().narrowing {
+        while slow_start.inner().narrowing {
             tokio::task::yield_now().await;
         }
-        assert_eq!(free(&window), 2);
-        window.closed().await;
-        assert_eq!(free(&window), 8, "all had ended");
+        assert_eq!(free(&slow_start), 2);
+        slow_start.closed().await;
+        assert_eq!(free(&slow_start), 8, "all had ended");
     }
 }

@@ -1,0 +1,5 @@
+//! What a process serves over HTTP.
+
+mod operations;
+
+pub use self::operations::Operations;
