@@ -59,6 +59,8 @@ pub mod queue;
 #[cfg(feature = "worker")]
 pub mod config;
 #[cfg(feature = "worker")]
+pub mod setup;
+#[cfg(feature = "worker")]
 pub mod telemetry;
 #[cfg(feature = "worker")]
 pub mod whilter;
@@ -74,7 +76,7 @@ pub mod sandbox;
 pub mod cli;
 
 pub use job::{EntryFields, JobId, QueueName, Request};
-pub use queue::Queue;
+pub use queue::{Queue, RuledQueue};
 
 /// The README's Rust blocks compile as tests of the crate.
 #[cfg(doctest)]

@@ -25,7 +25,8 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::config::{ConfigErrors, Loaded, Settings};
-use crate::queue::{ConnectOptions, Queue, QueueError};
+use crate::queue::{Queue, QueueError, RuledQueue};
+use crate::setup;
 
 /// A durable job queue and worker for the Whilter.AI Realtime Media API.
 #[derive(Debug, Parser)]
@@ -148,26 +149,12 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
 }
 
 /// Connects to the configured queue.
-async fn connect(loaded: &Loaded) -> anyhow::Result<Queue> {
+async fn connect(loaded: &Loaded) -> anyhow::Result<RuledQueue> {
     let settings = &loaded.settings;
-    let redis = settings.redis.connect_options()?;
-    let client_tls = redis
-        .certificate
-        .zip(redis.key)
-        .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
-    let tls = (redis.ca.is_some() || client_tls.is_some())
-        .then_some(redis::TlsCertificates { client_tls, root_cert: redis.ca });
-    let options = ConnectOptions {
-        url: redis.url.clone(),
-        username: settings.redis.username.clone(),
-        password: redis.password,
-        tls,
-        connect_timeout: settings.redis.connect_timeout,
-        response_timeout: settings.redis.response_timeout,
-    };
-    Queue::connect(options, &settings.queue.name)
+    let queue = Queue::connect(setup::connect_options(settings)?, &settings.queue.name)
         .await
-        .with_context(|| format!("redis.url {}", redis.shown))
+        .with_context(|| format!("redis.url {}", settings.redis.shown()))?;
+    Ok(queue.with_rules(setup::rules(settings)))
 }
 
 /// One NDJSON line.

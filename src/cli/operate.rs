@@ -12,7 +12,6 @@ use super::{Outcome, connect, print_json};
 use crate::config::Loaded;
 use crate::job::{ErrorCode, JobId, State, is_media_url, is_transaction_id};
 use crate::queue::{Finding, Operated};
-use crate::worker::retention;
 
 /// How many jobs a retry takes without `--yes`.
 const RETRY_UNASKED: usize = 100;
@@ -99,7 +98,7 @@ fn url(text: &str) -> Result<String, &'static str> {
 
 pub(super) async fn cancel(loaded: &Loaded, options: CancelOptions) -> anyhow::Result<Outcome> {
     let queue = connect(loaded).await?;
-    let answers = queue.cancel(&options.ids, retention(&loaded.settings)).await?;
+    let answers = queue.cancel(&options.ids).await?;
     report(&options.ids, answers)
 }
 
@@ -137,7 +136,7 @@ pub(super) async fn resolve(loaded: &Loaded, options: ResolveOptions) -> anyhow:
         (.., why) => Finding::GivenUp(super::printable(&why.unwrap_or_default())),
     };
     let queue = connect(loaded).await?;
-    let answer = queue.resolve(&options.id, &finding, retention(&loaded.settings)).await?;
+    let answer = queue.resolve(&options.id, &finding).await?;
     report(&[options.id], vec![answer])
 }
 

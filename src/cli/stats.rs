@@ -67,13 +67,11 @@ fn table(stats: &Stats) -> Table {
     for (name, total) in &stats.counters {
         table.add_row([super::printable(&format!("total {name}")), total.to_string()]);
     }
-    for (stage, closed) in &stats.stages {
-        let words = match closed.next_probe {
-            Some(at) => {
-                format!("{}, tried again at {}: {}", closed.state, moment(at), closed.reason)
-            }
-            None if closed.reason.is_empty() => closed.state.clone(),
-            None => format!("{}, tried now: {}", closed.state, closed.reason),
+    for (stage, view) in stats.stages.iter() {
+        let words = match view.next_probe {
+            Some(at) => format!("{}, tried again at {}: {}", view.state, moment(at), view.reason),
+            None if view.reason.is_empty() => view.state.to_string(),
+            None => format!("{}, tried now: {}", view.state, view.reason),
         };
         table.add_row([format!("stage {stage}"), String::new(), super::printable(&words)]);
     }

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Outcome, connect};
 use crate::config::Loaded;
 use crate::http::Operations;
+use crate::queue::Queue;
 use crate::telemetry;
 use crate::worker::Worker;
 
@@ -20,7 +21,11 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
     let mut worker = Worker::start(settings, api, queue.clone()).await?;
     if let Some(listen) = settings.http.listen {
-        let operations = Operations { queue, watchdog: worker.watchdog().clone(), metrics };
+        let operations = Operations {
+            queue: Queue::clone(&queue),
+            watchdog: worker.watchdog().clone(),
+            metrics,
+        };
         worker.watch("http", operations.serve(listen).await.context("http.listen")?);
     }
     let (mut first, mut second) = (Interrupts::listen(), Interrupts::listen());

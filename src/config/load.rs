@@ -349,6 +349,12 @@ fn check_together(settings: &Settings, errors: &mut Vec<String>) {
 }
 
 impl Redis {
+    /// Where Redis is, without a password.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        mask_url(self.url.expose_secret())
+    }
+
     /// How to connect, for the queue.
     ///
     /// # Errors
@@ -363,7 +369,6 @@ impl Redis {
             .map_err(|error| ConfigErrors(vec![format!("redis.password_file: {error}")]))?;
         Ok(crate::config::RedisConnection {
             url: self.url.expose_secret().to_owned(),
-            shown: mask_url(self.url.expose_secret()),
             password: password.map(|it| it.expose_secret().to_owned()),
             ca: read("ca_file", &self.ca_file)?,
             certificate: read("cert_file", &self.cert_file)?,

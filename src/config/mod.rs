@@ -274,8 +274,6 @@ pub struct ApiKey {
 pub struct RedisConnection {
     /// The address; may hold a password.
     pub url: String,
-    /// The address as it may be shown.
-    pub shown: String,
     /// The password.
     pub password: Option<String>,
     /// PEM of the authority.

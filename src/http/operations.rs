@@ -123,15 +123,15 @@ fn set_gauges(stats: &Stats) {
         let age = Duration::from_millis(late_ms);
         gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
     }
-    for (stage, closed) in &stats.stages {
+    for (stage, view) in stats.stages.iter() {
         // A reason is words of the API: its state is label enough.
         for state in StageState::CLOSED {
-            let is_so = u8::from(closed.state == state.as_str());
-            gauge!("reelq_stage_halted", "stage" => stage.clone(), "reason" => state.as_str())
+            let is_so = u8::from(view.state == state);
+            gauge!("reelq_stage_halted", "stage" => stage.as_str(), "reason" => state.as_str())
                 .set(is_so);
         }
-        let again_at = Duration::from_millis(closed.next_probe.unwrap_or_default());
-        gauge!("reelq_stage_next_probe_timestamp_seconds", "stage" => stage.clone()).set(again_at);
+        let again_at = Duration::from_millis(view.next_probe.unwrap_or_default());
+        gauge!("reelq_stage_next_probe_timestamp_seconds", "stage" => stage.as_str()).set(again_at);
     }
     for (group, age_ms) in &stats.result_groups_ms {
         let age = Duration::from_millis(*age_ms);

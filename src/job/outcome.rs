@@ -95,10 +95,17 @@ pub enum ApiSignal {
     Nothing,
 }
 
-impl SubmitOutcome {
-    /// What it tells of the API.
-    #[must_use]
-    pub fn signal(&self) -> ApiSignal {
+/// What is asked of an outcome, whichever stage it is of.
+pub trait Outcome {
+    /// What it tells of the API as a whole.
+    fn signal(&self) -> ApiSignal;
+
+    /// What went wrong with the call, in words; `None`: the API said what it thinks of the job.
+    fn fault(&self) -> Option<&str>;
+}
+
+impl Outcome for SubmitOutcome {
+    fn signal(&self) -> ApiSignal {
         match self {
             Self::NotTried { .. } | Self::HandedBack { .. } => ApiSignal::Nothing,
             Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => ApiSignal::Nothing,
@@ -112,9 +119,7 @@ impl SubmitOutcome {
         }
     }
 
-    /// What went wrong with the call, in words; `None`: the API accepted or judged the request.
-    #[must_use]
-    pub fn fault(&self) -> Option<&str> {
+    fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
             | Self::NotTried { detail }
@@ -177,11 +182,10 @@ pub enum StatusOutcome {
     Failed(Fault),
 }
 
-impl StatusOutcome {
-    /// What it tells of the API. That it does not know a transaction may be the job's fault or
-    /// ours, as a refusal; what is not understood costs nothing here, and closes nothing.
-    #[must_use]
-    pub fn signal(&self) -> ApiSignal {
+impl Outcome for StatusOutcome {
+    /// That the API does not know a transaction may be the job's fault or ours, as a refusal; what is
+    /// not understood costs nothing here, and closes nothing.
+    fn signal(&self) -> ApiSignal {
         match self {
             Self::Ready { .. } | Self::NotYet | Self::BadRequest { .. } | Self::Failed(_) => {
                 ApiSignal::Alive
@@ -194,9 +198,7 @@ impl StatusOutcome {
         }
     }
 
-    /// What went wrong with the call, in words; `None`: the API said how the video stands.
-    #[must_use]
-    pub fn fault(&self) -> Option<&str> {
+    fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
             | Self::NotTried { detail }

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::Value;
 
-use super::claim::Values;
 use super::error::QueueError;
-use super::keys::Keys;
+use super::handle::{Queue, RuledQueue};
 use super::scripts::{Call, Name};
+use super::wire::{Values, milliseconds};
 use crate::job::request::body_sha1;
 use crate::job::{Entry, EntryFields, ErrorCode, Fault, JobId, Millis, Request};
 
@@ -71,8 +72,6 @@ impl fmt::Display for Admission {
 pub struct Hands<'a> {
     /// Who reads the stream.
     pub worker: &'a str,
-    /// How long a job may be held.
-    pub lease: Duration,
     /// How many jobs can begin at once.
     pub free: usize,
     /// The admission's number among this worker's, rising. An admission whose reply was lost is
@@ -82,20 +81,82 @@ pub struct Hands<'a> {
 
 impl Hands<'_> {
     /// No hands: every job waits.
-    pub(crate) const NONE: Self = Self { worker: "", lease: Duration::ZERO, free: 0, number: 0 };
+    pub(crate) const NONE: Self = Self { worker: "", free: 0, number: 0 };
 }
 
-/// Begins the call that admits entries.
-pub(super) fn begin(keys: &Keys, now_ms: Option<u64>, hands: Hands<'_>) -> Call {
-    Call::new(Name::Admit, keys, now_ms)
-        .arg(hands.worker)
-        .arg(milliseconds(hands.lease))
-        .arg(hands.free)
-        .arg(hands.number)
+impl Queue {
+    /// Puts one job on the queue and says at once what became of it.
+    ///
+    /// # Errors
+    /// What the server answered. After a lost reply the job may have been accepted: enqueue it
+    /// again, it will then be a [`Admission::Duplicate`].
+    pub async fn enqueue(
+        &self,
+        request: &Request,
+        fields: &EntryFields,
+    ) -> Result<Admission, QueueError> {
+        let admitted = self.enqueue_many(&[(request.clone(), fields.clone())]).await?;
+        admitted.first().copied().ok_or_else(|| QueueError::Unexpected("no answer".to_owned()))
+    }
+
+    /// Puts many jobs on the queue, in batches of [`ADMIT_BATCH`]; the answers are in the same
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Queue::enqueue`]; earlier batches have been accepted then.
+    pub async fn enqueue_many(
+        &self,
+        jobs: &[(Request, EntryFields)],
+    ) -> Result<Vec<Admission>, QueueError> {
+        // By index: a closure over borrowed chunks would make the future one that cannot be spawned.
+        let calls = (0..jobs.len()).step_by(ADMIT_BATCH).map(|first| {
+            let mut call = self.begin(Hands::NONE, Duration::ZERO);
+            for (request, fields) in jobs.iter().skip(first).take(ADMIT_BATCH) {
+                add_job(&mut call, "", request, fields);
+            }
+            call
+        });
+        // While the server admits one batch, the next is put together.
+        let admit = |call| async move { read(self.connection.call(&call).await?) };
+        let mut admitted = stream::iter(calls).map(admit).buffered(2);
+        let mut admissions = Vec::with_capacity(jobs.len());
+        while let Some(batch) = admitted.try_next().await? {
+            admissions.extend(batch.admissions);
+        }
+        Ok(admissions)
+    }
+
+    /// Begins the call that admits entries, some of them into these hands for the time of a lease.
+    fn begin(&self, hands: Hands<'_>, lease: Duration) -> Call {
+        Call::new(Name::Admit, &self.keys, self.now_ms)
+            .arg(hands.worker)
+            .arg(milliseconds(lease))
+            .arg(hands.free)
+            .arg(hands.number)
+    }
+}
+
+impl RuledQueue {
+    /// Admits entries of the inbox stream, at most [`ADMIT_BATCH`], some of them straight into
+    /// the hands of the worker that read them.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe and right.
+    pub async fn admit(
+        &self,
+        hands: Hands<'_>,
+        entries: &[(String, Entry)],
+    ) -> Result<Admitted, QueueError> {
+        let mut call = self.begin(hands, self.rules.lease);
+        for (entry_id, entry) in entries {
+            add_entry(&mut call, entry_id, entry);
+        }
+        read(self.connection.call(&call).await?)
+    }
 }
 
 /// Adds a valid job; `entry_id` is empty when it did not come by the inbox stream.
-pub(super) fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields: &EntryFields) {
+fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields: &EntryFields) {
     add_identity(call, entry_id, Some(request.id()), request.body());
     call.push(request.body());
     call.push("");
@@ -119,7 +180,7 @@ pub(super) fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields
 }
 
 /// Adds an entry of the inbox stream, valid or not.
-pub(super) fn add_entry(call: &mut Call, entry_id: &str, entry: &Entry) {
+fn add_entry(call: &mut Call, entry_id: &str, entry: &Entry) {
     let problems = match &entry.request {
         Ok(request) => return add_job(call, entry_id, request, &entry.fields),
         Err(problems) => problems,
@@ -168,17 +229,12 @@ pub struct Admitted {
 }
 
 /// Reads the reply of `lua/admit.lua`.
-pub(super) fn read(reply: Vec<Value>) -> Result<Admitted, QueueError> {
-    let mut values = Values(reply.into_iter());
+fn read(reply: Vec<Value>) -> Result<Admitted, QueueError> {
+    let mut values = Values::new(reply);
     let at = Millis(values.take()?);
-    let mut admissions = Vec::with_capacity(values.0.len());
-    while values.0.len() > 0 {
+    let mut admissions = Vec::with_capacity(values.len());
+    while values.len() > 0 {
         admissions.push(Admission::from_code(&values.take::<String>()?)?);
     }
     Ok(Admitted { at, admissions })
-}
-
-/// A duration as the scripts take it, in whole milliseconds.
-pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,8 +3,9 @@
 //! Entries that are no jobs come there by admission (`lua/admit.lua`); here comes what the API was
 //! paid for and Redis has no record of.
 
-use super::connection::command;
-use super::{Queue, QueueError};
+use super::error::QueueError;
+use super::handle::Queue;
+use super::wire::command;
 use crate::job::JobId;
 
 /// About so many entries are kept, as in `lua/admit.lua`.

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::admit::milliseconds;
-use super::connection::command;
 use super::error::QueueError;
+use super::handle::{Queue, RuledQueue};
 use super::scripts::{Call, Name};
-use super::{Queue, SubmitRules};
-use crate::job::JobId;
+use super::wire::{command, milliseconds};
+use crate::job::{JobId, Millis, Stage};
 
 /// Whether a stage makes calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StageState {
     /// It does.
     #[default]
@@ -39,9 +39,11 @@ impl StageState {
         }
     }
 
-    /// Reads the word; anything else is an open stage.
+    /// Reads the word, which is absent or empty while the stage is open. For the scripts every other
+    /// word closes the stage, so one that somebody wrote by hand counts as broken.
     pub(super) fn parse(word: &str) -> Self {
-        Self::CLOSED.into_iter().find(|state| state.as_str() == word).unwrap_or_default()
+        let known = Self::CLOSED.into_iter().find(|state| state.as_str() == word);
+        known.unwrap_or(if word.is_empty() { Self::Open } else { Self::Broken })
     }
 }
 
@@ -52,14 +54,28 @@ impl fmt::Display for StageState {
 }
 
 /// A stage as its hash shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct StageView {
     /// Whether it makes calls.
     pub state: StageState,
-    /// Why not; empty when it does.
+    /// Why not, in words; empty when it does.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// How long until it is tried again; zero when it makes calls.
-    pub again_in: Duration,
+    /// Since when it does not, in Unix ms. A heartbeat does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// When it is tried again, in Unix ms; `None` when that is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_probe: Option<u64>,
+}
+
+impl StageView {
+    /// How long until it is tried again.
+    #[must_use]
+    pub fn again_in(&self, now: Millis) -> Duration {
+        Duration::from_millis(self.next_probe.map_or(0, |at| Millis(at).since(now)))
+    }
 }
 
 /// What a call told of the API, for the whole fleet.
@@ -92,8 +108,8 @@ impl BreakerEvent {
 /// An event, with what is to be known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    /// The stage: `submit` or `poll`.
-    pub stage: &'static str,
+    /// Of which stage.
+    pub stage: Stage,
     /// What happened.
     pub event: BreakerEvent,
     /// In words.
@@ -127,20 +143,22 @@ impl Queue {
             u64::try_from(left_ms).map_or(apart, |left_ms| Duration::from_millis(left_ms + 1));
         Ok(left.min(apart))
     }
+}
 
+impl RuledQueue {
     /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn report(&self, report: Report<'_>, rules: SubmitRules) -> Result<bool, QueueError> {
+    pub async fn report(&self, report: Report<'_>) -> Result<bool, QueueError> {
         let call = Call::new(Name::Breaker, &self.keys, self.now_ms)
-            .arg(report.stage)
+            .arg(report.stage.as_str())
             .arg(report.event.as_str())
             .arg(report.reason)
             .arg(milliseconds(report.wait))
             .arg(milliseconds(report.wait_at_most))
             .arg(report.job.as_str())
-            .arg(milliseconds(rules.max_age));
+            .arg(milliseconds(self.rules.max_age));
         self.connection.call(&call).await
     }
 }

@@ -5,46 +5,23 @@
 
 use std::time::Duration;
 
-use redis::{FromRedisValue, Value};
+use redis::Value;
 
-use super::admit::milliseconds;
 use super::breaker::StageState;
-use super::by_hand::Text;
 use super::error::QueueError;
-use super::keys::Keys;
+use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
+use super::wire::{Read, Values, milliseconds};
 use crate::job::{Claim, JobId, Millis};
 
 /// The most jobs that one call moves: a claim of 100 takes the server about 1 ms.
 pub const CLAIM_BATCH: usize = 100;
-
-/// The rules by which unanswered POSTs and overdue submits are judged.
-#[derive(Clone, Copy, Debug)]
-pub struct SubmitRules {
-    /// `submit.max_age`.
-    pub max_age: Duration,
-    /// `submit.unconfirmed_grace`, counted from the POST's begin.
-    pub grace: Duration,
-    /// `submit.max_unconfirmed`, or 0 for `submit.on_unconfirmed = "hold"`.
-    pub max_resends: u32,
-}
-
-/// How long records are kept after the end.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// `queue.completed_retention`.
-    pub completed: Duration,
-    /// `queue.failed_retention`.
-    pub failed: Duration,
-}
 
 /// Who claims, and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimant<'a> {
     /// The worker's name.
     pub worker: &'a str,
-    /// How long it may hold a job.
-    pub lease: Duration,
     /// How many jobs it can begin at once; at most [`CLAIM_BATCH`] are given.
     pub limit: usize,
     /// The claim's number among this worker's claims of the stage, rising. A claim whose reply
@@ -118,45 +95,46 @@ pub struct PollClaim {
     pub streak: Option<String>,
 }
 
-/// Builds a claim of jobs to be submitted.
-pub(crate) fn submit_call(
-    keys: &Keys,
-    now_ms: Option<u64>,
-    claimant: Claimant<'_>,
-    rules: SubmitRules,
-    retention: Retention,
-) -> Call {
-    begin(Name::ClaimSubmit, keys, now_ms, claimant, retention)
-        .arg(milliseconds(rules.max_age))
-        .arg(rules.max_resends)
-}
+impl RuledQueue {
+    /// Takes due jobs into a worker's hands to be submitted, and ends those whose time is over.
+    ///
+    /// # Errors
+    /// What the server answered. Repeat the call under the same number: what it took is held by
+    /// this worker, and nobody else gets it before the lease runs out.
+    pub async fn claim_submits(
+        &self,
+        claimant: Claimant<'_>,
+    ) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
+        let call = self
+            .claim(Name::ClaimSubmit, claimant)
+            .arg(milliseconds(self.rules.max_age))
+            .arg(self.rules.max_unconfirmed);
+        read_submit(self.connection.call(&call).await?)
+    }
 
-/// Builds a claim of jobs to be checked.
-pub(crate) fn poll_call(
-    keys: &Keys,
-    now_ms: Option<u64>,
-    claimant: Claimant<'_>,
-    retention: Retention,
-) -> Call {
-    begin(Name::ClaimPoll, keys, now_ms, claimant, retention)
-}
+    /// Takes due jobs into a worker's hands to be checked.
+    ///
+    /// # Errors
+    /// As [`RuledQueue::claim_submits`].
+    pub async fn claim_polls(
+        &self,
+        claimant: Claimant<'_>,
+    ) -> Result<Claimed<PollClaim>, QueueError> {
+        let call = self.claim(Name::ClaimPoll, claimant);
+        read_poll(self.connection.call(&call).await?)
+    }
 
-/// What both claims begin with.
-fn begin(
-    name: Name,
-    keys: &Keys,
-    now_ms: Option<u64>,
-    claimant: Claimant<'_>,
-    retention: Retention,
-) -> Call {
-    let rate = claimant.rate.map_or_else(String::new, |rate| rate.to_string());
-    Call::new(name, keys, now_ms)
-        .arg(claimant.worker)
-        .arg(milliseconds(claimant.lease))
-        .arg(claimant.limit.min(CLAIM_BATCH))
-        .arg(claimant.number)
-        .arg(rate)
-        .retention(retention)
+    /// What both claims begin with.
+    fn claim(&self, name: Name, claimant: Claimant<'_>) -> Call {
+        let rate = claimant.rate.map_or_else(String::new, |rate| rate.to_string());
+        Call::new(name, &self.keys, self.now_ms)
+            .arg(claimant.worker)
+            .arg(milliseconds(self.rules.lease))
+            .arg(claimant.limit.min(CLAIM_BATCH))
+            .arg(claimant.number)
+            .arg(rate)
+            .retention(&self.rules)
+    }
 }
 
 /// What both replies begin with.
@@ -195,15 +173,13 @@ impl Head {
     }
 }
 
-/// Reads the reply of [`submit_call`]. A paused queue has nothing due until it is resumed.
-pub(crate) fn read_submit(
-    reply: Vec<Value>,
-) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
-    let mut values = Values(reply.into_iter());
+/// Reads the reply of `lua/claim_submit.lua`. A paused queue has nothing due until it is resumed.
+fn read_submit(reply: Vec<Value>) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
+    let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
     let overdue = Overdue { expired: values.take()?, failed: values.take()? };
-    let mut items = Vec::with_capacity(values.0.len() / 6);
-    while values.0.len() > 0 {
+    let mut items = Vec::with_capacity(values.len() / 6);
+    while values.len() > 0 {
         let (id, claim) = (values.take_text()?, Claim(values.take_number()?.unwrap_or_default()));
         let body = values.take_bytes()?.unwrap_or_default();
         let (attempts, retries) = (values.take_count()?, values.take_count()?);
@@ -220,13 +196,13 @@ pub(crate) fn read_submit(
     Ok((head.with(items), overdue))
 }
 
-/// Reads the reply of [`poll_call`].
-pub(crate) fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
-    let mut values = Values(reply.into_iter());
+/// Reads the reply of `lua/claim_poll.lua`.
+fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
+    let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
     let now = head.now;
-    let mut items = Vec::with_capacity(values.0.len() / 9);
-    while values.0.len() > 0 {
+    let mut items = Vec::with_capacity(values.len() / 9);
+    while values.len() > 0 {
         let (id, claim) = (values.take_text()?, values.take_number()?.unwrap_or_default());
         let (polls, whilter_request_id) = (values.take_count()?, values.take_text()?);
         let due_at = values.take_number()?.unwrap_or(now.0);
@@ -265,60 +241,4 @@ fn job_id(text: Option<Read>) -> Result<JobId, String> {
 
 fn between(earlier: Millis, later: Millis) -> Duration {
     Duration::from_millis(later.since(earlier))
-}
-
-/// The values of a flat reply, taken one by one.
-pub(crate) struct Values(pub(crate) std::vec::IntoIter<Value>);
-
-impl Values {
-    /// The next value.
-    pub(crate) fn take<T: FromRedisValue>(&mut self) -> Result<T, QueueError> {
-        let value = self.0.next().ok_or_else(|| unexpected("a reply that is too short"))?;
-        T::from_redis_value(value).map_err(|error| QueueError::Unexpected(error.to_string()))
-    }
-
-    /// The next value; `None` for an empty text.
-    pub(crate) fn take_if_given<T: FromRedisValue>(&mut self) -> Result<Option<T>, QueueError> {
-        if matches!(self.0.as_slice().first(), Some(Value::BulkString(text)) if text.is_empty()) {
-            self.0.next();
-            return Ok(None);
-        }
-        self.take().map(Some)
-    }
-
-    /// The next value as it stands in a record; `None`: the field is absent.
-    fn take_bytes(&mut self) -> Result<Option<Vec<u8>>, QueueError> {
-        self.take()
-    }
-
-    /// A number of a record; `None`: it is absent, or somebody has written by hand what is none.
-    fn take_number(&mut self) -> Result<Option<u64>, QueueError> {
-        let bytes = self.take_bytes()?.unwrap_or_default();
-        Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()))
-    }
-
-    /// A count of a record, likewise; absent, it is zero.
-    fn take_count(&mut self) -> Result<u32, QueueError> {
-        let count = self.take_number()?.unwrap_or_default();
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
-    }
-
-    /// A text of a record; `None`: the field is absent.
-    fn take_text(&mut self) -> Result<Option<Read>, QueueError> {
-        let read = |bytes| String::from_utf8(bytes).map_err(|it| Text::from(it.as_bytes()).0);
-        Ok(self.take_bytes()?.map(read))
-    }
-
-    /// A list of names, for people.
-    pub(crate) fn take_names(&mut self) -> Result<Vec<String>, QueueError> {
-        let names: Vec<Text> = self.take()?;
-        Ok(names.into_iter().map(|name| name.0).collect())
-    }
-}
-
-/// A text, or how it is shown if it is none.
-type Read = Result<String, String>;
-
-fn unexpected(what: &str) -> QueueError {
-    QueueError::Unexpected(what.to_owned())
 }

@@ -2,21 +2,25 @@
 //!
 //! Every time-out is explicit (the client's default of 500 ms is far too short for a busy
 //! server, and the timed-out command still runs). A dropped connection is made again by the
-//! manager; the call that noticed fails and its caller decides whether to repeat it. This is the
-//! one file that builds raw commands.
+//! client's manager; the call that noticed fails and its caller decides whether to repeat it. What
+//! the client calls a connection is known in this file alone: every answer comes by it, so every
+//! lost server and every missing right is noticed here.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub};
+use futures_util::{Stream, StreamExt};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline};
 use redis::{ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::error::{QueueError, is_missing_right};
 use super::scripts::{Call, SCRIPTS};
+use super::wire::command;
 
 /// Where Redis is, and how patient to be with it.
 #[derive(Clone)]
@@ -139,26 +143,28 @@ impl Connection {
 
     /// A connection for blocking reads. It is never reused after an error or a time-out: a
     /// blocked read that outlives its caller swallows the next message.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn blocking(&self, block: Duration) -> Result<MultiplexedConnection, QueueError> {
+    pub(super) async fn blocking(&self, block: Duration) -> Result<Blocking, QueueError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(self.options.response_timeout + block));
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+        let opened = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        Ok(Blocking { opened: self.heeded(opened)?, connection: self.clone() })
     }
 
-    /// A subscription's connection.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn subscription(&self) -> Result<PubSub, QueueError> {
+    /// What is published on a channel from now on, until the connection is lost. A message that is
+    /// no text is empty.
+    pub(super) async fn messages(
+        &self,
+        channel: &str,
+    ) -> Result<impl Stream<Item = String> + use<>, QueueError> {
         let opening = self.client.get_async_pubsub();
-        match tokio::time::timeout(self.options.connect_timeout, opening).await {
-            Ok(opened) => Ok(opened?),
-            Err(_) => Err(QueueError::io(std::io::ErrorKind::TimedOut)),
-        }
+        let mut subscription = match timeout(self.options.connect_timeout, opening).await {
+            Ok(opened) => opened?,
+            Err(_) => return Err(QueueError::io(std::io::ErrorKind::TimedOut)),
+        };
+        subscription.subscribe(channel).await?;
+        let text = |message: redis::Msg| message.get_payload().unwrap_or_default();
+        Ok(subscription.into_on_message().map(text))
     }
 
     /// Calls one script.
@@ -209,13 +215,12 @@ impl Connection {
         self.noted(command.query_async(&mut self.manager()).await)
     }
 
-    /// The connection itself, for the client's typed commands.
-    pub(super) fn manager(&self) -> ConnectionManager {
+    fn manager(&self) -> ConnectionManager {
         self.manager.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The answer to something that was sent on another connection of this server.
-    pub(super) fn heeded<T>(&self, answer: RedisResult<T>) -> Result<T, QueueError> {
+    fn heeded<T>(&self, answer: RedisResult<T>) -> Result<T, QueueError> {
         if answer.as_ref().is_err_and(is_missing_right) {
             self.right_refused.notify_one();
         }
@@ -253,12 +258,28 @@ impl Connection {
     }
 }
 
-fn is_no_script(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+/// A connection for the blocking reads of one reader.
+pub(super) struct Blocking {
+    opened: MultiplexedConnection,
+    connection: Connection,
 }
 
-/// A plain command.
-#[expect(clippy::disallowed_methods, reason = "the one place where commands are built")]
-pub(super) fn command(name: &str) -> Cmd {
-    redis::cmd(name)
+impl fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocking").finish_non_exhaustive()
+    }
+}
+
+impl Blocking {
+    /// Sends a plain command that may block for as long as the connection was opened for.
+    pub(super) async fn query<T: FromRedisValue>(
+        &mut self,
+        command: &Cmd,
+    ) -> Result<T, QueueError> {
+        self.connection.heeded(command.query_async(&mut self.opened).await)
+    }
+}
+
+fn is_no_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use redis::{FromRedisValue, Value};
 
-use super::Queue;
 use super::by_hand::Text;
-use super::connection::command;
 use super::error::QueueError;
+use super::handle::Queue;
 use super::inbox::raw_entries;
+use super::wire::command;
 use crate::job::Millis;
 
 /// So many runs of entries that are gone are leapt over in one search, however long each is.

@@ -5,16 +5,15 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::Value;
 use redis::streams::StreamPendingCountReply;
-use redis::{AsyncCommands, RedisResult, Value};
 
-use super::Queue;
-use super::admit::{ADMIT_BATCH, milliseconds};
-use super::claim::Values;
-use super::connection::command;
+use super::admit::ADMIT_BATCH;
+use super::connection::Blocking;
 use super::error::QueueError;
+use super::handle::Queue;
 use super::keys::WORKERS_GROUP;
+use super::wire::{Values, command, milliseconds};
 
 /// How long a read waits for an entry.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -47,7 +46,7 @@ impl RawEntry {
 pub struct Inbox {
     queue: Queue,
     worker: String,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Blocking>,
     /// Entries delivered before and not acknowledged come first, once per connection.
     own_pending: bool,
 }
@@ -55,8 +54,8 @@ pub struct Inbox {
 impl Inbox {
     /// A reader under the worker's name.
     #[must_use]
-    pub fn new(queue: Queue, worker: String) -> Self {
-        Self { queue, worker, connection: None, own_pending: true }
+    pub fn new(queue: &Queue, worker: String) -> Self {
+        Self { queue: queue.clone(), worker, connection: None, own_pending: true }
     }
 
     /// The next entries; none when nothing came for a while.
@@ -93,7 +92,7 @@ impl Inbox {
         self.read_from("0", &mut connection).await
     }
 
-    async fn open(&mut self) -> Result<MultiplexedConnection, QueueError> {
+    async fn open(&mut self) -> Result<Blocking, QueueError> {
         self.queue.create_group().await?;
         self.own_pending = true;
         self.queue.connection().blocking(BLOCK).await
@@ -102,20 +101,13 @@ impl Inbox {
     async fn read_from(
         &self,
         from: &str,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Blocking,
     ) -> Result<Vec<RawEntry>, QueueError> {
-        let reply: RedisResult<Value> = command("XREADGROUP")
-            .arg(&["GROUP", WORKERS_GROUP, &self.worker, "COUNT"])
-            .arg(ADMIT_BATCH)
-            .arg("BLOCK")
-            .arg(milliseconds(BLOCK))
-            .arg("STREAMS")
-            .arg(self.queue.keys().jobs())
-            .arg(from)
-            .query_async(connection)
-            .await;
-        let reply = self.queue.connection().heeded(reply)?;
-        Ok(streams_entries(reply))
+        let mut read = command("XREADGROUP");
+        read.arg(&["GROUP", WORKERS_GROUP, &self.worker, "COUNT"]).arg(ADMIT_BATCH);
+        read.arg("BLOCK").arg(milliseconds(BLOCK));
+        read.arg("STREAMS").arg(self.queue.keys().jobs()).arg(from);
+        Ok(streams_entries(connection.query(&read).await?))
     }
 }
 
@@ -137,12 +129,10 @@ impl Queue {
         dead: &str,
         worker: &str,
     ) -> Result<Vec<RawEntry>, QueueError> {
-        let mut connection = self.connection().manager();
         let jobs = self.keys().jobs();
-        let pending: RedisResult<StreamPendingCountReply> = connection
-            .xpending_consumer_count(&jobs, WORKERS_GROUP, "-", "+", ADMIT_BATCH, dead)
-            .await;
-        let pending = self.connection().heeded(pending)?;
+        let mut pending = command("XPENDING");
+        pending.arg(&jobs).arg(&[WORKERS_GROUP, "-", "+"]).arg(ADMIT_BATCH).arg(dead);
+        let pending: StreamPendingCountReply = self.connection().query(&pending).await?;
         if pending.ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -168,7 +158,7 @@ impl Queue {
             claim.arg("COUNT").arg(ADMIT_BATCH - adopted.len());
             // [cursor, [entry, ..], [id of what was deleted, ..]]
             let reply: Vec<Value> = self.connection().query(&claim).await?;
-            let mut values = Values(reply.into_iter());
+            let mut values = Values::new(reply);
             cursor = values.take()?;
             adopted.extend(raw_entries(values.take()?));
             if cursor == BEGIN || adopted.len() >= ADMIT_BATCH {

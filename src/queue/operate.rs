@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::admit::milliseconds;
 use super::by_hand::{Text, Whole};
-use super::claim::{CLAIM_BATCH, Retention, Values};
+use super::claim::CLAIM_BATCH;
 use super::error::QueueError;
+use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
-use super::{Queue, connection::command};
-use crate::job::{ErrorCode, Fault, JobId, Millis, State};
+use super::wire::{Values, command, milliseconds};
+use crate::job::{ErrorCode, Fault, JobId, Millis, Stage, State};
 
 /// What became of an operator's word about one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,18 +73,14 @@ impl Dead {
     }
 }
 
-impl Queue {
+impl RuledQueue {
     /// Ends live jobs and publishes their results; the answers are in the same order. A job that
     /// was cancelled before counts as done.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn cancel(
-        &self,
-        ids: &[JobId],
-        retention: Retention,
-    ) -> Result<Vec<Operated>, QueueError> {
-        let begin = || Call::new(Name::Cancel, &self.keys, self.now_ms).retention(retention);
+    pub async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Operated>, QueueError> {
+        let begin = || Call::new(Name::Cancel, &self.keys, self.now_ms).retention(&self.rules);
         self.operate(ids, begin).await
     }
 
@@ -111,12 +107,7 @@ impl Queue {
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn resolve(
-        &self,
-        id: &JobId,
-        finding: &Finding,
-        retention: Retention,
-    ) -> Result<Operated, QueueError> {
+    pub async fn resolve(&self, id: &JobId, finding: &Finding) -> Result<Operated, QueueError> {
         let (to, known) = match finding {
             Finding::Accepted(whilter_request_id) => (State::Polling, whilter_request_id.clone()),
             Finding::Ready(video_url) => (State::Completed, video_url.clone()),
@@ -125,11 +116,11 @@ impl Queue {
             }
         };
         let call = Call::new(Name::Resolve, &self.keys, self.now_ms)
-            .retention(retention)
+            .retention(&self.rules)
             .arg(id.as_str())
             .arg(to.as_str())
             .arg(known);
-        read_one(&mut Values(self.connection.call::<Vec<Value>>(&call).await?.into_iter()))
+        read_one(&mut Values::new(self.connection.call::<Vec<Value>>(&call).await?))
     }
 
     /// The jobs that ended `failed` or `expired`, at most `since` ago, by the time of their end.
@@ -194,7 +185,7 @@ impl Queue {
         let removed: u64 =
             self.connection.query(command("DEL").arg(self.keys.named("paused"))).await?;
         let mut wake = command("PUBLISH");
-        wake.arg(self.keys.wake()).arg("submit");
+        wake.arg(self.keys.wake()).arg(Stage::Submit.as_str());
         match self.connection.query::<u64>(&wake).await {
             Err(error) if !error.is_missing_right() => Err(error),
             // Without that right, workers notice within a second.
@@ -211,7 +202,7 @@ impl Queue {
         for batch in ids.chunks(CLAIM_BATCH) {
             let call = batch.iter().fold(begin(), |call, id| call.arg(id.as_str()));
             let reply: Vec<Value> = self.connection.call(&call).await?;
-            let mut values = Values(reply.into_iter());
+            let mut values = Values::new(reply);
             for _ in batch {
                 answers.push(read_one(&mut values)?);
             }

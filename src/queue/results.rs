@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, RedisError, Value};
+use redis::Value;
 
-use super::admit::milliseconds;
 use super::by_hand::Text;
-use super::connection::command;
+use super::connection::Blocking;
 use super::error::QueueError;
-use super::inbox::{raw_entries, streams_entries};
-use super::{Queue, RawEntry};
+use super::handle::Queue;
+use super::inbox::{RawEntry, raw_entries, streams_entries};
+use super::wire::{command, milliseconds};
 use crate::job::{JobId, State};
 
 /// The fields that a result takes over from the record (lua/lib/result.lua has the same, by test).
@@ -65,7 +64,7 @@ pub struct ResultReader {
     group: Option<(String, String)>,
     /// Where to read on: an entry id, or `>` for what the group has not delivered yet.
     from: String,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Blocking>,
 }
 
 impl Queue {
@@ -132,20 +131,20 @@ impl Queue {
     /// What the server answered; acknowledging twice does no harm.
     pub async fn acknowledge(&self, group: &str, entry_ids: &[String]) -> Result<(), QueueError> {
         if !entry_ids.is_empty() {
-            let results = self.keys().results();
-            let _acknowledged: u64 =
-                self.connection().manager().xack(results, group, entry_ids).await?;
+            let mut acknowledge = command("XACK");
+            acknowledge.arg(self.keys().results()).arg(group).arg(entry_ids);
+            let _acknowledged: u64 = self.connection().query(&acknowledge).await?;
         }
         Ok(())
     }
 
     /// Creates a group on a stream, from its begin, unless it is there.
     pub(super) async fn create_group_on(&self, key: &str, group: &str) -> Result<(), QueueError> {
-        let created: Result<(), RedisError> =
-            self.connection().manager().xgroup_create_mkstream(key, group, "0").await;
-        match created {
-            Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => self.connection().heeded(other),
+        let mut create = command("XGROUP");
+        create.arg("CREATE").arg(key).arg(group).arg(&["0", "MKSTREAM"]);
+        match self.connection().query(&create).await {
+            Err(QueueError::Refused(error)) if error.code() == Some("BUSYGROUP") => Ok(()),
+            other => other,
         }
     }
 }
@@ -175,7 +174,7 @@ impl ResultReader {
             // BLOCK 0 would wait for ever.
             read.arg("COUNT").arg(count).arg("BLOCK").arg(milliseconds(block).max(1));
             read.arg("STREAMS").arg(self.queue.keys().results()).arg(&self.from);
-            let reply: Value = read.query_async(&mut connection).await?;
+            let reply: Value = connection.query(&read).await?;
             self.connection = Some(connection);
             let entries = streams_entries(reply);
             let read_all = entries.is_empty();

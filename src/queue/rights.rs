@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Queue;
 use super::error::QueueError;
+use super::handle::Queue;
 use super::scripts::{Call, Name};
 
 /// Which commands are used on which of the queue's keys, each as it might be sent; `{}` is the key.

@@ -9,10 +9,9 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, ToRedisArgs};
 
-use super::admit::milliseconds;
-use super::claim::Retention;
-use super::connection::command;
 use super::keys::Keys;
+use super::rules::Rules;
+use super::wire::{command, milliseconds};
 
 /// A script as the server gets it.
 pub(crate) struct Script {
@@ -104,8 +103,8 @@ impl Call {
     }
 
     /// Adds how long records are kept, in ms: of completed jobs, and of others.
-    pub(crate) fn retention(self, retention: Retention) -> Self {
-        self.arg(milliseconds(retention.completed)).arg(milliseconds(retention.failed))
+    pub(crate) fn retention(self, rules: &Rules) -> Self {
+        self.arg(milliseconds(rules.completed_retention)).arg(milliseconds(rules.failed_retention))
     }
 
     /// The command that runs it.

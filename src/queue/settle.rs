@@ -7,26 +7,25 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::admit::milliseconds;
-use super::claim::{Retention, SubmitRules};
 use super::error::QueueError;
-use super::keys::Keys;
+use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
+use super::wire::milliseconds;
 use crate::job::{Claim, Fault, JobId};
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With its video.
+    /// Its video is there.
     Completed {
         /// Where the video is.
         video_url: Option<String>,
         /// Where its image is.
         image_url: Option<String>,
     },
-    /// Without one.
+    /// It failed, for this reason.
     Failed(Fault),
-    /// Without one, in time's name.
+    /// Its time was over before there was a video; the fault says which time.
     Expired(Fault),
 }
 
@@ -123,44 +122,73 @@ impl Settled {
     }
 }
 
-/// The calls that write a batch of settlements, and which settlements each call holds.
-pub(crate) struct Batch {
-    pub(crate) pipeline: Pipeline,
-    slots: Vec<Vec<usize>>,
+impl RuledQueue {
+    /// Records what came of jobs in the hands of this worker; the answers are in the same order.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe and right.
+    pub async fn settle(
+        &self,
+        worker: &str,
+        settlements: &[Settlement],
+    ) -> Result<Vec<Settled>, QueueError> {
+        let mut batch = self.batch(worker, settlements);
+        let replies: Vec<Value> = self.connection.call_all(&mut batch.pipeline).await?;
+        batch.read(replies)
+    }
+
+    /// Builds the calls for a batch, one per script that is needed.
+    fn batch(&self, worker: &str, settlements: &[Settlement]) -> Batch {
+        let mut calls: Vec<(Name, Call, Vec<usize>)> = Vec::new();
+        for (index, settlement) in settlements.iter().enumerate() {
+            let name = script_of(&settlement.to);
+            let at = calls.iter().position(|(known, ..)| *known == name).unwrap_or_else(|| {
+                calls.push((name, self.begin_settling(name, worker), Vec::new()));
+                calls.len() - 1
+            });
+            let (_, call, slots) = &mut calls[at];
+            slots.push(index);
+            add(call, settlement);
+        }
+        let mut pipeline = redis::pipe();
+        let mut slots = Vec::with_capacity(calls.len());
+        for (_, call, indexes) in calls {
+            pipeline.add_command(call.into_command());
+            slots.push(indexes);
+        }
+        Batch { pipeline, slots }
+    }
+
+    fn begin_settling(&self, name: Name, worker: &str) -> Call {
+        let call = Call::new(name, &self.keys, self.now_ms);
+        // An accepted id is true whoever brings it.
+        if name == Name::Accept {
+            return call;
+        }
+        let call = call.arg(worker);
+        if name == Name::Unconfirm {
+            return call
+                .arg(milliseconds(self.rules.unconfirmed_grace))
+                .arg(self.rules.max_unconfirmed)
+                .arg(milliseconds(self.rules.max_age));
+        }
+        if matches!(name, Name::Requeue | Name::Finish) {
+            call.retention(&self.rules)
+        } else {
+            call
+        }
+    }
 }
 
-/// Builds the calls for a batch, one per script that is needed.
-pub(crate) fn batch(
-    keys: &Keys,
-    now_ms: Option<u64>,
-    worker: &str,
-    settlements: &[Settlement],
-    rules: SubmitRules,
-    retention: Retention,
-) -> Batch {
-    let mut calls: Vec<(Name, Call, Vec<usize>)> = Vec::new();
-    for (index, settlement) in settlements.iter().enumerate() {
-        let name = script_of(&settlement.to);
-        let at = calls.iter().position(|(known, ..)| *known == name).unwrap_or_else(|| {
-            calls.push((name, begin(name, keys, now_ms, worker, rules, retention), Vec::new()));
-            calls.len() - 1
-        });
-        let (_, call, slots) = &mut calls[at];
-        slots.push(index);
-        add(call, settlement);
-    }
-    let mut pipeline = redis::pipe();
-    let mut slots = Vec::with_capacity(calls.len());
-    for (_, call, indexes) in calls {
-        pipeline.add_command(call.into_command());
-        slots.push(indexes);
-    }
-    Batch { pipeline, slots }
+/// The calls that write a batch of settlements, and which settlements each call holds.
+struct Batch {
+    pipeline: Pipeline,
+    slots: Vec<Vec<usize>>,
 }
 
 impl Batch {
     /// Puts the replies back into the order of the settlements.
-    pub(crate) fn read(&self, replies: Vec<Value>) -> Result<Vec<Settled>, QueueError> {
+    fn read(&self, replies: Vec<Value>) -> Result<Vec<Settled>, QueueError> {
         let count = self.slots.iter().map(Vec::len).sum();
         let mut settled = vec![Settled::Gone; count];
         for (indexes, reply) in self.slots.iter().zip(replies) {
@@ -185,29 +213,6 @@ fn script_of(to: &Move) -> Name {
         Move::Repoll { .. } => Name::Repoll,
         Move::Finish { .. } => Name::Finish,
     }
-}
-
-fn begin(
-    name: Name,
-    keys: &Keys,
-    now_ms: Option<u64>,
-    worker: &str,
-    rules: SubmitRules,
-    retention: Retention,
-) -> Call {
-    let call = Call::new(name, keys, now_ms);
-    // An accepted id is true whoever brings it.
-    if name == Name::Accept {
-        return call;
-    }
-    let call = call.arg(worker);
-    if name == Name::Unconfirm {
-        return call
-            .arg(milliseconds(rules.grace))
-            .arg(rules.max_resends)
-            .arg(milliseconds(rules.max_age));
-    }
-    if matches!(name, Name::Requeue | Name::Finish) { call.retention(retention) } else { call }
 }
 
 fn add(call: &mut Call, settlement: &Settlement) {

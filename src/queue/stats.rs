@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use redis::Value;
 
-use super::Queue;
-use super::breaker::StageState;
+use super::breaker::{StageState, StageView};
 use super::by_hand::{Text, Whole};
-use super::claim::Values;
 use super::error::QueueError;
+use super::handle::Queue;
+use super::heartbeat::SILENT_AFTER;
+use super::wire::{Values, milliseconds};
+use crate::job::{PerStage, Stage};
 
 /// Counts of a queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -38,8 +40,8 @@ pub struct Stats {
     pub workers: u64,
     /// Why the queue is paused, if it is.
     pub paused: Option<String>,
-    /// By stage, `submit` and `poll`: what holds it back; always both.
-    pub stages: BTreeMap<String, ClosedStage>,
+    /// What holds each stage back, if anything does.
+    pub stages: PerStage<StageView>,
     /// How late the oldest due submit is, in milliseconds.
     pub oldest_submit_ms: u64,
     /// How late the oldest due status check is, in milliseconds.
@@ -51,23 +53,6 @@ pub struct Stats {
     pub result_groups_ms: BTreeMap<String, u64>,
 }
 
-/// What holds a stage back, as its hash says; an open stage has none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ClosedStage {
-    /// `open`, or `limited`, `broken` or `halted`.
-    pub state: String,
-    /// Why, in words.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// Since when, in Unix ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
-    /// When it is tried again, in Unix ms; absent when that is now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_probe: Option<u64>,
-}
-
 impl Stats {
     /// What waits to be done now: the inbox and all that is due.
     #[must_use]
@@ -76,16 +61,12 @@ impl Stats {
     }
 }
 
-/// The stages of a job's life that may be closed.
-const STAGES: [&str; 2] = ["submit", "poll"];
-
 /// Reads the fields of a stage's hash, as they are asked for: state, reason, since, next-probe.
-fn closed_stage([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64) -> ClosedStage {
-    let state = state.map_or_else(|| StageState::Open.as_str().to_owned(), |text| text.0);
+fn stage_view([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64) -> StageView {
     // What somebody wrote there by hand may be no time.
     let time = |text: Option<Text>| text.and_then(|text| text.0.parse().ok());
-    ClosedStage {
-        state,
+    StageView {
+        state: StageState::parse(&state.unwrap_or_default().0),
         reason: reason.unwrap_or_default().0,
         since: time(since),
         next_probe: time(next_probe).filter(|at| *at > now_ms),
@@ -115,19 +96,18 @@ impl Queue {
             pipeline.zcard(keys.named(place));
         }
         pipeline.xlen(keys.results()).xlen(keys.rejected());
-        let alive_since = now.saturating_sub(super::admit::milliseconds(super::SILENT_AFTER));
+        let alive_since = now.saturating_sub(milliseconds(SILENT_AFTER));
         pipeline.zcount(keys.workers(), alive_since, "+inf");
-        for place in ["submit", "poll"] {
-            pipeline.zcount(keys.named(place), "-inf", now);
-            pipeline.zrange_withscores(keys.named(place), 0, 0);
+        for stage in Stage::ALL {
+            let place = keys.named(stage.as_str());
+            pipeline.zcount(&place, "-inf", now).zrange_withscores(&place, 0, 0);
         }
         pipeline.get(keys.named("paused")).hgetall(keys.named("counters"));
-        for stage in STAGES {
+        for stage in Stage::ALL {
             let fields = &["state", "reason", "since", "next-probe"];
             pipeline.hmget(keys.named(&format!("stage:{stage}")), fields);
         }
-        let mut replies =
-            Values(self.connection().pipeline::<Vec<Value>>(&pipeline).await?.into_iter());
+        let mut replies = Values::new(self.connection().pipeline::<Vec<Value>>(&pipeline).await?);
         let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(due.0));
         Ok(Stats {
             inbox: replies.take()?,
@@ -149,10 +129,10 @@ impl Queue {
                 .into_iter()
                 .map(|(name, total)| (name.0, total.0))
                 .collect(),
-            stages: STAGES
-                .into_iter()
-                .map(|stage| Ok((stage.to_owned(), closed_stage(replies.take()?, now))))
-                .collect::<Result<_, QueueError>>()?,
+            stages: PerStage {
+                submit: stage_view(replies.take()?, now),
+                poll: stage_view(replies.take()?, now),
+            },
             result_groups_ms,
         })
     }

@@ -2,48 +2,36 @@
 
 use std::time::Duration;
 
-use super::Queue;
-use super::admit::milliseconds;
-use super::connection::command;
 use super::error::QueueError;
+use super::handle::RuledQueue;
+use super::wire::{command, milliseconds};
 
 /// How long rejected entries are kept.
 const REJECTED_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many dead entries are removed at a time.
 const DEAD_BATCH: usize = 1000;
 
-/// Ages at which things are let go.
-#[derive(Clone, Copy, Debug)]
-pub struct TrimAges {
-    /// `queue.results_retention`: results that every group has acknowledged.
-    pub acknowledged_results: Duration,
-    /// `queue.results_max_age`: results that some group has not acknowledged, or that no group reads.
-    pub any_results: Duration,
-    /// `queue.failed_retention`: entries of the dead list.
-    pub dead: Duration,
-}
-
-impl Queue {
+impl RuledQueue {
     /// Lets go of what is old enough.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn trim(&self, ages: TrimAges) -> Result<(), QueueError> {
+    pub async fn trim(&self) -> Result<(), QueueError> {
         let now = self.server_time().await?;
         let before = |age| now.0.saturating_sub(milliseconds(age));
         let groups = self.results_groups().await?;
         // Without any group nobody has acknowledged anything.
-        let acknowledged = if groups.is_empty() { 0 } else { before(ages.acknowledged_results) };
+        let acknowledged = if groups.is_empty() { 0 } else { before(self.rules.results_retention) };
         let needed = groups.into_iter().filter_map(|group| group.oldest_unacknowledged).min();
         let needed = needed.map_or(u64::MAX, |published| published.0);
-        let results = before(ages.any_results).max(acknowledged.min(needed));
+        let results = before(self.rules.results_max_age).max(acknowledged.min(needed));
         let rejected = before(REJECTED_MAX_AGE);
         for (stream, oldest) in
             [(self.keys().results(), results), (self.keys().rejected(), rejected)]
         {
             self.trim_stream(&stream, oldest).await?;
         }
-        self.trim_dead(before(ages.dead)).await
+        self.trim_dead(before(self.rules.failed_retention)).await
     }
 
     /// Removes the entries before this time, whole nodes only, a bounded number at a time.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The longest wait: a loop loop_watch at least so often, which the watchdog relies on.
+/// The longest wait: a loop turns at least so often, which the watchdog relies on.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// See the module.

@@ -15,11 +15,11 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
-use super::api_health::Breaker;
 use super::redis_retry::RedisRetry;
+use super::stages::StageControls;
 use super::watchdog::{LoopWatch, Watchdog};
-use crate::queue::{LongestWaits, Queue, QueueError, ServerClock, Tick};
+use crate::job::{PerStage, Stage};
+use crate::queue::{QueueError, RuledQueue, ServerClock, Tick};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -29,13 +29,9 @@ const BEATS_TO_JUDGE: u32 = 5;
 /// See the module.
 pub(crate) struct Heartbeat {
     /// Any connection to the queue: the heartbeat opens its own from it.
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) worker: Arc<str>,
-    pub(crate) waits: LongestWaits,
-    pub(crate) submit_alarm: Arc<Alarm>,
-    pub(crate) poll_alarm: Arc<Alarm>,
-    pub(crate) submit_breaker: Arc<Breaker>,
-    pub(crate) poll_breaker: Arc<Breaker>,
+    pub(crate) controls: PerStage<StageControls>,
     pub(crate) watchdog: Watchdog,
     pub(crate) loop_watch: LoopWatch,
     /// Workers that are to be judged dead, for the rescuer.
@@ -50,7 +46,7 @@ pub(crate) struct HeartbeatThread {
 }
 
 impl HeartbeatThread {
-    /// Starts the thread; it ends when `stopped` loop_watch true.
+    /// Starts the thread; it ends when `stopped` turns true.
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
@@ -86,20 +82,26 @@ impl Heartbeat {
         let queue = self.queue.on_own_connection().await?;
         let mut beats = 0_u32;
         loop {
-            let asked = Instant::now();
-            let tick = queue.tick(&self.worker, self.waits).await?;
-            self.loop_watch.turned();
+            let clock = self.tick(&queue, &mut beats).await?;
             retry.reset();
-            // An answer that took so long tells of a stall, in which nobody could beat; and by a clock
-            // that went back nobody can be judged.
-            let steady = asked.elapsed() < BEAT && tick.clock == ServerClock::Steady;
-            beats = if steady { beats.saturating_add(1) } else { 0 };
-            let clock = tick.clock;
-            self.take_in(tick, beats);
             if clock != ServerClock::PullingIn {
                 tokio::time::sleep(BEAT).await;
             }
         }
+    }
+
+    /// One beat; `beats` is how many came in a row before it, and with it.
+    async fn tick(&self, queue: &RuledQueue, beats: &mut u32) -> Result<ServerClock, QueueError> {
+        let asked = Instant::now();
+        let tick = queue.tick(&self.worker).await?;
+        self.loop_watch.turned();
+        // An answer that took so long tells of a stall, in which nobody could beat; and by a clock
+        // that went back nobody can be judged.
+        let steady = asked.elapsed() < BEAT && tick.clock == ServerClock::Steady;
+        *beats = if steady { beats.saturating_add(1) } else { 0 };
+        let clock = tick.clock;
+        self.take_in(tick, *beats);
+        Ok(clock)
     }
 
     fn take_in(&self, tick: Tick, beats: u32) {
@@ -110,15 +112,15 @@ impl Heartbeat {
         if tick.clock == ServerClock::WentBack {
             tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
-        self.watchdog.stages_seen([tick.submit.clone(), tick.poll.clone()]);
-        self.submit_breaker.saw(tick.submit);
-        self.poll_breaker.saw(tick.poll);
-        if let Some(delay) = tick.submit_in.filter(|_| !tick.paused) {
-            self.submit_alarm.ring_in(delay);
+        for (stage, controls) in self.controls.iter() {
+            controls.breaker.saw(tick.stages.of(stage), tick.now);
+            // While the queue is paused, no submit is due.
+            let due_in = tick.due_in.of(stage).filter(|_| stage == Stage::Poll || !tick.paused);
+            if let Some(delay) = due_in {
+                controls.alarm.ring_in(delay);
+            }
         }
-        if let Some(delay) = tick.poll_in {
-            self.poll_alarm.ring_in(delay);
-        }
+        self.watchdog.stages_seen(tick.stages, tick.now);
         if beats >= BEATS_TO_JUDGE {
             self.silent.send_if_modified(|silent| {
                 let changed = !tick.silent.is_empty() || !silent.is_empty();

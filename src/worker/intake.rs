@@ -7,34 +7,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::alarm::Alarm;
 use super::redis_retry::RedisRetry;
 use super::rights::wait_for_rights;
-use super::stages::InHand;
 use super::stages::apalis_backend::Entrance;
 use super::stages::submit::SubmitStage;
+use super::stages::{InHand, StageControls};
 use super::watchdog::LoopWatch;
 use crate::job::{Claim, Entry, Millis, UnknownFields};
 use crate::queue::{
-    ADMIT_BATCH, Admission, Admitted, Hands, Inbox, Queue, QueueError, RawEntry, SubmitClaim,
+    ADMIT_BATCH, Admission, Admitted, Hands, Inbox, QueueError, RawEntry, RuledQueue, SubmitClaim,
 };
 use crate::telemetry;
 
 /// Admits entries into free hands or into `submit`. Shared by intake and rescuer.
 #[derive(Clone)]
 pub(crate) struct Admitter {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) worker: Arc<str>,
-    pub(crate) lease: Duration,
     pub(crate) unknown_fields: UnknownFields,
-    pub(crate) permits: Arc<Semaphore>,
+    /// Those of the submit stage.
+    pub(crate) controls: StageControls,
     pub(crate) entrance: Entrance<SubmitStage>,
-    pub(crate) submit_alarm: Arc<Alarm>,
-    /// Whether `submit.rate` is set: claims alone keep to it.
-    pub(crate) rated: bool,
 }
 
 /// The intake loop.
@@ -109,7 +105,8 @@ impl Admitter {
             .map(|raw| (raw.entry_id, Entry::read(raw.fields, self.unknown_fields)))
             .collect();
         let (mut permits, number) = match begin {
-            Begin::Now { number } if !self.rated => (self.free_permits(), number),
+            // Where `submit.rate` is set, claims alone keep to it.
+            Begin::Now { number } if self.controls.rate.is_none() => (self.free_permits(), number),
             Begin::Now { .. } | Begin::Later => (None, 0),
         };
         let since = Instant::now();
@@ -170,7 +167,7 @@ impl Admitter {
 
     fn hands(&self, permits: Option<&OwnedSemaphorePermit>, number: u64) -> Hands<'_> {
         let free = permits.map_or(0, OwnedSemaphorePermit::num_permits);
-        Hands { worker: &self.worker, lease: self.lease, free, number }
+        Hands { worker: &self.worker, free, number }
     }
 
     async fn hand_over(
@@ -196,15 +193,16 @@ impl Admitter {
                     telemetry::pickup(waited(&entry_id, admitted.at));
                     self.entrance.bring(InHand::new(job, since, permit)).await;
                 }
-                (Admission::Waiting, _) => self.submit_alarm.ring_in(Duration::ZERO),
+                (Admission::Waiting, _) => self.controls.alarm.ring_in(Duration::ZERO),
                 _ => {}
             }
         }
     }
 
     fn free_permits(&self) -> Option<OwnedSemaphorePermit> {
-        let free = self.permits.available_permits().min(ADMIT_BATCH);
-        Arc::clone(&self.permits).try_acquire_many_owned(u32::try_from(free).ok()?).ok()
+        let permits = self.controls.slow_start.permits();
+        let free = permits.available_permits().min(ADMIT_BATCH);
+        Arc::clone(permits).try_acquire_many_owned(u32::try_from(free).ok()?).ok()
     }
 }
 

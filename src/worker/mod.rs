@@ -2,13 +2,15 @@
 //!
 //! Its roles are loops of their own: `intake` (inbox to records), two claim loops with an apalis
 //! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `heartbeat` (beats and due times),
-//! `rescuer` (what the dead left), `rights` (whether Redis lets it) and `wake`. They share permits and alarms and nothing else;
-//! nothing is held in memory that is not in Redis. A handler returns an outcome and never
+//! `rescuer` (what the dead left), `rights` (whether Redis lets it) and `wake`. `crew` makes them;
+//! `stages` and `api_health` are what the two claim loops and their calls consist of. Nothing is
+//! held in memory that is not in Redis. A handler returns an outcome and never
 //! touches Redis; the layer around it settles it. The supervisor notices a role that ends early:
 //! then the worker stops, as if it were told to.
 
 mod alarm;
 mod api_health;
+mod crew;
 mod heartbeat;
 mod intake;
 mod policies;
@@ -29,28 +31,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::alarm::{Alarm, LONGEST_WAIT};
-use self::api_health::Breaker;
-use self::api_health::SlowStart;
-use self::heartbeat::{Heartbeat, HeartbeatThread};
-use self::intake::{Admitter, Intake};
-pub(crate) use self::policies::retention;
-use self::policies::{longest_waits, poll_policy, submit_policy, submit_rules, trim_ages};
-use self::rescuer::Rescuer;
-use self::rights::Rights;
-use self::settler::{LAST_SETTLEMENTS, Settler, Writer};
-use self::stages::Stage;
-use self::stages::poll::PollStage;
-use self::stages::start::{Fitter, Watched};
-use self::stages::submit::SubmitStage;
+use self::alarm::LONGEST_WAIT;
+use self::crew::Crew;
+use self::heartbeat::HeartbeatThread;
+use self::settler::{LAST_SETTLEMENTS, Writer};
+use self::stages::StageControls;
+use self::stages::start::Starter;
 use self::supervisor::Supervisor;
-use self::wake::Wake;
 use crate::config::{Api, Settings};
-use crate::queue::{Inbox, Queue, QueueError};
+use crate::job::PerStage;
+use crate::queue::{Queue, QueueError, RuledQueue};
 use crate::whilter::{BuildError, Client, TokenTurn};
 
-pub use self::supervisor::RoleEnded;
-pub use self::watchdog::Watchdog;
+pub use self::watchdog::{RoleEnded, Watchdog};
 
 /// Why a worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +64,14 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Worker {
     name: Arc<str>,
-    queue: Queue,
+    queue: RuledQueue,
     watchdog: Watchdog,
     grace: Duration,
-    /// LoopWatch true when nothing new may be taken.
+    /// Turns true when nothing new may be taken.
     stopping: watch::Sender<bool>,
-    /// LoopWatch true when the calls in hand are given up.
+    /// Turns true when the calls in hand are given up.
     broken_off: watch::Sender<bool>,
-    /// LoopWatch true when the last settlement is written.
+    /// Turns true when the last settlement is written.
     stopped: watch::Sender<bool>,
     /// They end when nothing new may be taken.
     roles: Supervisor,
@@ -90,8 +83,8 @@ pub struct Worker {
     /// They serve to the very end.
     lasting: Supervisor,
     contexts: Vec<WorkerContext>,
-    slow_starts: [SlowStart; 2],
-    heartbeat: HeartbeatThread,
+    controls: PerStage<StageControls>,
+    heartbeat_thread: HeartbeatThread,
 }
 
 impl Worker {
@@ -99,138 +92,42 @@ impl Worker {
     ///
     /// # Errors
     /// [`StartError`]: nothing was started then.
-    pub async fn start(settings: &Settings, api: &Api, queue: Queue) -> Result<Self, StartError> {
-        let name: Arc<str> = unique_name().into();
+    pub async fn start(
+        settings: &Settings,
+        api: &Api,
+        queue: RuledQueue,
+    ) -> Result<Self, StartError> {
         let (submits, polls) = (settings.submit.concurrency, settings.poll.concurrency);
         let client = Client::new(api, submits, polls, token_turns(&queue))?;
-        let watchdog = Watchdog::default();
-        let (submit_alarm, poll_alarm) = (Arc::<Alarm>::default(), Arc::<Alarm>::default());
-        let rules = submit_rules(settings);
-        let retention = retention(settings);
-        let (stopping, _) = watch::channel(false);
-        let (broken_off, broken_off_seen) = watch::channel(false);
         let (stopped, stopped_seen) = watch::channel(false);
-        let (silent, silent_seen) = watch::channel(Vec::new());
-        let watched = |stage, concurrency, backoff| {
-            let slow_start = SlowStart::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
-            let breaker = Breaker::new(stage, queue.clone(), rules, backoff, slow_start.clone());
-            Watched { slow_start, breaker: Arc::new(breaker) }
-        };
-        let (submit_policy, poll_policy) = (submit_policy(settings), poll_policy(settings));
-        let watched_submit =
-            watched(SubmitStage::NAME, settings.submit.concurrency, submit_policy.backoff);
-        let watched_poll = watched(PollStage::NAME, settings.poll.concurrency, poll_policy.backoff);
-        let supervised = || Supervisor::new(watchdog.clone(), stopping.clone());
-        let heartbeat = Arc::new(Heartbeat {
-            queue: queue.clone(),
-            worker: Arc::clone(&name),
-            waits: longest_waits(settings),
-            submit_alarm: Arc::clone(&submit_alarm),
-            poll_alarm: Arc::clone(&poll_alarm),
-            submit_breaker: Arc::clone(&watched_submit.breaker),
-            poll_breaker: Arc::clone(&watched_poll.breaker),
-            watchdog: watchdog.clone(),
-            loop_watch: watchdog.loop_watch("heartbeat"),
-            silent,
-        });
         let heartbeat_thread = HeartbeatThread::start(stopped_seen)?;
-        let runtime = heartbeat_thread.runtime.clone();
-        let mut lasting = supervised();
-        lasting.keep("heartbeat", move || runtime.spawn(Arc::clone(&heartbeat).run()));
+        let crew = Crew::new(settings, queue);
 
-        let (settler, unwritten) = Settler::new();
-        let writer = Arc::new(Writer {
-            queue: queue.clone(),
-            worker: Arc::clone(&name),
-            rules,
-            retention,
-            submit_alarm: Arc::clone(&submit_alarm),
-            poll_alarm: Arc::clone(&poll_alarm),
-            loop_watch: watchdog.loop_watch("settler"),
-            unwritten,
-        });
-        let mut settling = supervised();
-        let kept = Arc::clone(&writer);
-        settling.keep("settler", move || tokio::spawn(Arc::clone(&kept).run()));
+        let (silent, silent_seen) = watch::channel(Vec::new());
+        let lasting = crew.start_heartbeat(heartbeat_thread.runtime.clone(), silent);
+        let (settler, writer, settling) = crew.start_settler();
 
-        let rights = Arc::new(watch::Sender::new(false));
-        let mut fitter = Fitter {
-            rights: rights.subscribe(),
-            worker: Arc::clone(&name),
-            lease: settings.queue.lease,
-            watchdog: watchdog.clone(),
-            settler,
-            broken_off: broken_off_seen,
-            stopping: stopping.subscribe(),
-            roles: supervised(),
-            lanes: supervised(),
-        };
-        let submit = SubmitStage {
-            queue: queue.clone(),
-            client: client.clone(),
-            rules,
-            retention,
-            policy: submit_policy,
-        };
-        let (concurrency, rate) =
-            (settings.submit.concurrency, settings.submit.rate.map(|it| it.0));
-        let alarm = Arc::clone(&submit_alarm);
-        let submit = fitter.fit(submit, concurrency, rate, watched_submit, alarm);
-        let poll = PollStage {
-            queue: queue.clone(),
-            client,
-            deliverable: settings.poll.deliverable,
-            retention,
-            policy: poll_policy,
-        };
-        let (concurrency, rate) = (settings.poll.concurrency, settings.poll.rate.map(|it| it.0));
-        let poll = fitter.fit(poll, concurrency, rate, watched_poll, Arc::clone(&poll_alarm));
-        let Fitter { mut roles, lanes, .. } = fitter;
+        let (broken_off, broken_off_seen) = watch::channel(false);
+        let mut starter = crew.starter(settler, broken_off_seen);
+        let entrance = starter.start(crew.submit_stage(&client, settings), &crew.controls.submit);
+        starter.start(crew.poll_stage(&client, settings), &crew.controls.poll);
+        let Starter { mut roles, lanes, contexts, .. } = starter;
 
-        let admitter = Admitter {
-            queue: queue.clone(),
-            worker: Arc::clone(&name),
-            lease: settings.queue.lease,
-            unknown_fields: settings.queue.unknown_fields,
-            permits: Arc::clone(submit.slow_start.permits()),
-            rated: settings.submit.rate.is_some(),
-            entrance: submit.entrance,
-            submit_alarm: Arc::clone(&submit_alarm),
-        };
-        let rescuer = Rescuer {
-            queue: queue.clone(),
-            worker: Arc::clone(&name),
-            rules,
-            retention,
-            trim: trim_ages(settings),
-            admitter: admitter.clone(),
-            silent: silent_seen,
-            rights: rights.subscribe(),
-            loop_watch: watchdog.loop_watch("rescuer"),
-        };
-        let intake = Intake {
-            inbox: Inbox::new(queue.clone(), name.to_string()),
-            admitter,
-            rights: rights.subscribe(),
-            loop_watch: watchdog.loop_watch("intake"),
-        };
-        let rights = Rights {
-            queue: queue.clone(),
-            watchdog: watchdog.clone(),
-            given: rights,
-            loop_watch: watchdog.loop_watch("rights"),
-        };
-        let wake = Wake { queue: queue.clone(), submit_alarm, poll_alarm };
-        roles.spawn("intake", intake.run(stopping.subscribe()));
-        roles.spawn("rescuer", rescuer.run(stopping.subscribe()));
-        roles.spawn("rights", rights.run(stopping.subscribe()));
-        roles.spawn("wake", wake.run(stopping.subscribe()));
+        let admitter = crew.admitter(settings, entrance);
+        let stopping = || crew.stopping.subscribe();
+        roles.spawn("intake", crew.intake(admitter.clone()).run(stopping()));
+        roles.spawn("rescuer", crew.rescuer(admitter, silent_seen).run(stopping()));
+        roles.spawn("rights", crew.rights_role().run(stopping()));
+        roles.spawn("wake", crew.wake().run(stopping()));
+
+        let Crew { name, queue, watchdog, controls, stopping, .. } = crew;
         tracing::info!(worker = %name, queue = %settings.queue.name, "worker started");
+        let grace = settings.worker.shutdown_grace;
         Ok(Self {
             name,
             queue,
             watchdog,
-            grace: settings.worker.shutdown_grace,
+            grace,
             stopping,
             broken_off,
             stopped,
@@ -239,9 +136,9 @@ impl Worker {
             writer,
             settling,
             lasting,
-            contexts: vec![submit.context, poll.context],
-            slow_starts: [submit.slow_start, poll.slow_start],
-            heartbeat: heartbeat_thread,
+            contexts,
+            controls,
+            heartbeat_thread,
         })
     }
 
@@ -316,7 +213,7 @@ impl Worker {
             Ok(Err(error)) => tracing::warn!(%error, "not signed off; others notice in seconds"),
             Err(_) => tracing::warn!("not signed off in time; others notice in seconds"),
         }
-        let thread = self.heartbeat.thread;
+        let thread = self.heartbeat_thread.thread;
         // It ends at once, and has nothing to lose.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         tracing::info!(worker = %self.name, "stopped");
@@ -342,13 +239,13 @@ impl Worker {
 
     /// Returns when every permit is free: no call is in hand, and what they came to is queued.
     async fn calls_end(&self) {
-        for slow_start in &self.slow_starts {
-            slow_start.closed().await;
+        for (_, controls) in self.controls.iter() {
+            controls.slow_start.closed().await;
         }
     }
 }
 
-/// The fleet's loop_watch to fetch a token are so far apart: a second, and some for the way to the API.
+/// The fleet's turns to fetch a token are so far apart: a second, and some for the way to the API.
 const TOKENS_APART: Duration = Duration::from_millis(1100);
 
 /// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and
@@ -365,12 +262,4 @@ fn token_turns(queue: &Queue) -> TokenTurn {
             }
         })
     })
-}
-
-/// `<host>/<version>/<ulid>`: new at every start, so that nobody keeps a dead one's beat alive.
-fn unique_name() -> String {
-    let host = gethostname::gethostname();
-    // Visible ASCII, as the beats expect names (lua/tick.lua).
-    let host = host.to_string_lossy().replace(|c: char| !c.is_ascii_graphic(), "_");
-    format!("{host}/{}/{}", env!("CARGO_PKG_VERSION"), ulid::Ulid::new())
 }

@@ -1,7 +1,7 @@
 //! The rescuer: puts back what the dead held, and tidies up what time has overtaken.
 //!
-//! Every worker sweeps; two that sweep at once do no harm, since each script moves a job once.
-//! If all die, the next worker that starts sweeps after its first beats.
+//! Every worker has one; two that look at once do no harm, since each script moves a job once. If
+//! all workers die, the next one that starts does it after its first beats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::rights::wait_for_rights;
 use super::watchdog::LoopWatch;
 use crate::job::ErrorCode;
 use crate::job::backoff::Backoff;
-use crate::queue::{ADMIT_BATCH, Lost, Queue, QueueError, Retention, SubmitRules, TrimAges};
+use crate::queue::{ADMIT_BATCH, Lost, QueueError, RuledQueue};
 use crate::telemetry;
 
 /// How often leases that have run out are looked for, at most; half of it is random.
@@ -30,11 +30,8 @@ const TIDY: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(crate) struct Rescuer {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) worker: Arc<str>,
-    pub(crate) rules: SubmitRules,
-    pub(crate) retention: Retention,
-    pub(crate) trim: TrimAges,
     pub(crate) admitter: Admitter,
     /// Workers that the heartbeat has judged dead.
     pub(crate) silent: watch::Receiver<Vec<String>>,
@@ -46,7 +43,7 @@ pub(crate) struct Rescuer {
 impl Rescuer {
     /// Runs until the worker stops.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = RedisRetry::new("sweep");
+        let mut retry = RedisRetry::new("rescue");
         let mut tidied = None;
         loop {
             self.loop_watch.turned();
@@ -55,7 +52,7 @@ impl Rescuer {
                 _ = stopping.wait_for(|it| *it) => return,
             }
             let silent = self.silent.borrow_and_update().clone();
-            match self.sweep(&silent, &mut tidied).await {
+            match self.tick(&silent, &mut tidied).await {
                 Ok(()) => retry.reset(),
                 Err(error) => retry.wait(&error).await,
             }
@@ -68,7 +65,8 @@ impl Rescuer {
         }
     }
 
-    async fn sweep(
+    /// Looks once through what the dead left and what time has overtaken.
+    async fn tick(
         &self,
         silent: &[String],
         tidied: &mut Option<Instant>,
@@ -93,7 +91,7 @@ impl Rescuer {
                     break;
                 }
             }
-            self.queue.trim(self.trim).await?;
+            self.queue.trim().await?;
             *tidied = Some(Instant::now());
         }
         Ok(())
@@ -107,7 +105,7 @@ impl Rescuer {
     ) -> Result<usize, QueueError> {
         let (mut taken, mut passed_over) = (0, 0);
         loop {
-            let batch = self.queue.reclaim(lost(passed_over), self.rules, self.retention).await?;
+            let batch = self.queue.reclaim(lost(passed_over)).await?;
             taken += batch.taken;
             for id in &batch.quarantined {
                 telemetry::quarantined(1);

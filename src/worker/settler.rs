@@ -13,14 +13,12 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::alarm::{Alarm, LONGEST_WAIT};
+use super::alarm::LONGEST_WAIT;
 use super::redis_retry::RedisRetry;
-use super::stages::LeasedJob;
+use super::stages::{LeasedJob, StageControls};
 use super::watchdog::LoopWatch;
-use crate::job::JobId;
-use crate::queue::{
-    CLAIM_BATCH, End, Move, Queue, QueueError, Retention, Settled, Settlement, SubmitRules,
-};
+use crate::job::{JobId, PerStage};
+use crate::queue::{CLAIM_BATCH, End, Move, QueueError, RuledQueue, Settled, Settlement};
 use crate::telemetry;
 
 /// When so many settlements are stuck, no more are taken up.
@@ -92,12 +90,9 @@ impl Unwritten {
 /// The loop's surroundings.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) worker: Arc<str>,
-    pub(crate) rules: SubmitRules,
-    pub(crate) retention: Retention,
-    pub(crate) submit_alarm: Arc<Alarm>,
-    pub(crate) poll_alarm: Arc<Alarm>,
+    pub(crate) controls: PerStage<StageControls>,
     pub(crate) loop_watch: LoopWatch,
     pub(crate) unwritten: Mutex<Unwritten>,
 }
@@ -187,7 +182,7 @@ impl Writer {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, QueueError> {
-        self.queue.settle(&self.worker, settlements, self.rules, self.retention).await
+        self.queue.settle(&self.worker, settlements).await
     }
 
     /// Gives up what could not be written, which is said in the log; nobody may bring any more.
@@ -244,12 +239,14 @@ impl Writer {
 
     fn follow_up(&self, id: &JobId, to: &Move) {
         match to {
-            Move::Accept { first_check_in, .. } => self.poll_alarm.ring_in(*first_check_in),
-            Move::Repoll { delay, .. } => self.poll_alarm.ring_in(*delay),
-            Move::Requeue { delay, .. } => self.submit_alarm.ring_in(*delay),
+            Move::Accept { first_check_in, .. } => {
+                self.controls.poll.alarm.ring_in(*first_check_in)
+            }
+            Move::Repoll { delay, .. } => self.controls.poll.alarm.ring_in(*delay),
+            Move::Requeue { delay, .. } => self.controls.submit.alarm.ring_in(*delay),
             Move::Unconfirm { event, .. } => {
                 tracing::warn!(job.id = %id, "{event}");
-                self.submit_alarm.ring_in(self.rules.grace);
+                self.controls.submit.alarm.ring_in(self.queue.rules().unconfirmed_grace);
             }
             Move::Finish { end, .. } => report_end(id, end),
         }

@@ -11,23 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::watchdog::Watchdog;
-
-/// A role that ended although nobody had told the worker to stop.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the role {name} ended: {why}")]
-pub struct RoleEnded {
-    /// Which role.
-    pub name: &'static str,
-    /// How it ended.
-    pub why: String,
-}
+use super::watchdog::{RoleEnded, Watchdog};
 
 /// Roles that are watched. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     watchdog: Watchdog,
-    /// LoopWatch true when nothing new may be taken and roles may end: the first early end does that.
+    /// Turns true when nothing new may be taken and roles may end: the first early end does that.
     stopping: watch::Sender<bool>,
     watchers: JoinSet<()>,
     tasks: Tasks,

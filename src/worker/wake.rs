@@ -4,16 +4,15 @@
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use super::alarm::Alarm;
 use super::redis_retry::RedisRetry;
-use super::stages::Stage;
-use super::stages::submit::SubmitStage;
+use super::stages::StageControls;
+use crate::job::PerStage;
 use crate::queue::{Queue, QueueError};
 
 /// Without the right to subscribe, it is tried again so often.
@@ -22,8 +21,7 @@ const WITHOUT_RIGHT: Duration = Duration::from_secs(60);
 /// See the module.
 pub(crate) struct Wake {
     pub(crate) queue: Queue,
-    pub(crate) submit_alarm: Arc<Alarm>,
-    pub(crate) poll_alarm: Arc<Alarm>,
+    pub(crate) controls: PerStage<StageControls>,
 }
 
 impl Wake {
@@ -48,14 +46,9 @@ impl Wake {
     }
 
     async fn listen(&self) -> Result<Infallible, QueueError> {
-        let mut subscription = self.queue.connection().subscription().await?;
-        subscription.subscribe(self.queue.keys().wake()).await?;
-        let mut messages = subscription.into_on_message();
-        while let Some(message) = messages.next().await {
-            let stage: String = message.get_payload().unwrap_or_default();
-            let alarm =
-                if stage == SubmitStage::NAME { &self.submit_alarm } else { &self.poll_alarm };
-            alarm.ring_in(Duration::ZERO);
+        let mut woken = pin!(self.queue.wake_ups().await?);
+        while let Some(stage) = woken.next().await {
+            self.controls.of(stage).alarm.ring_in(Duration::ZERO);
         }
         Err(QueueError::io(ErrorKind::ConnectionReset))
     }

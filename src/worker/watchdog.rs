@@ -8,13 +8,23 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::supervisor::RoleEnded;
+use crate::job::{Millis, PerStage};
 use crate::queue::{StageState, StageView};
 
 /// A loop that has not turned for so long, while Redis answers, is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// Without an answer for so long, Redis is away.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
+
+/// A role that ended although nobody had told the worker to stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the role {name} ended: {why}")]
+pub struct RoleEnded {
+    /// Which role.
+    pub name: &'static str,
+    /// How it ended.
+    pub why: String,
+}
 
 /// Shared by all loops of a worker. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +41,9 @@ struct Inner {
     paused: bool,
     /// Rights that the Redis user lacks.
     lacking: Vec<String>,
-    /// Submit and poll.
-    stages: [StageView; 2],
+    stages: PerStage<StageView>,
+    /// The server's time when the stages were seen.
+    seen_at: Option<Millis>,
     stopping: bool,
 }
 
@@ -55,7 +66,7 @@ impl Watchdog {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn loop_watch(&self, name: &'static str) -> LoopWatch {
+    pub(crate) fn watch(&self, name: &'static str) -> LoopWatch {
         let loop_watch = LoopWatch { watchdog: self.clone(), name };
         loop_watch.turned();
         loop_watch
@@ -68,8 +79,10 @@ impl Watchdog {
         std::mem::replace(&mut inner.paused, paused)
     }
 
-    pub(crate) fn stages_seen(&self, stages: [StageView; 2]) {
-        self.lock().stages = stages;
+    /// How the stages were at this time of the server.
+    pub(crate) fn stages_seen(&self, stages: PerStage<StageView>, now: Millis) {
+        let mut inner = self.lock();
+        (inner.stages, inner.seen_at) = (stages, Some(now));
     }
 
     pub(crate) fn lacks(&self, rights: Vec<String>) {
@@ -153,8 +166,9 @@ impl Watchdog {
     pub fn hindrances(&self) -> Vec<String> {
         let inner = self.lock();
         let paused = inner.paused.then(|| "submit: paused".to_owned());
-        let closed = ["submit", "poll"].iter().zip(&inner.stages).filter_map(|(stage, view)| {
-            let StageView { state, reason, again_in } = view;
+        let closed = inner.stages.iter().filter_map(|(stage, view)| {
+            let StageView { state, reason, .. } = view;
+            let again_in = view.again_in(inner.seen_at?);
             let seconds = again_in.as_millis().div_ceil(1000);
             let wait = if seconds > 0 { format!(" for {seconds} s") } else { String::new() };
             (*state != StageState::Open).then(|| format!("{stage}: {state}{wait} ({reason})"))
@@ -170,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_is_stuck_only_while_redis_answers() {
         let watchdog = Watchdog::default();
-        watchdog.loop_watch("intake").turned();
+        watchdog.watch("intake").turned();
         tokio::time::advance(STUCK_AFTER + Duration::from_secs(1)).await;
         assert_eq!(watchdog.stuck(), Vec::<&str>::new());
         assert!(watchdog.unreadiness().is_some());

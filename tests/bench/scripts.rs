@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use reelq::job::{Claim, EntryFields, JobId, Request, UnknownFields};
-use reelq::queue::{Claimant, End, Move, Queue, Retention, Settlement, SubmitRules};
+use reelq::queue::{Claimant, End, Move, RuledQueue, Rules, Settlement};
 
 use super::site::Store;
 
@@ -13,8 +13,19 @@ const JOBS: usize = 20_000;
 const BATCHES: [usize; 2] = [10, 64];
 const HOUR: Duration = Duration::from_secs(3600);
 const WORKER: &str = "host/0.1.0/bench";
-const RULES: SubmitRules = SubmitRules { max_age: HOUR, grace: HOUR, max_resends: 2 };
-const RETENTION: Retention = Retention { completed: HOUR, failed: HOUR };
+/// Long enough that nothing ends by time.
+const RULES: Rules = Rules {
+    lease: HOUR,
+    completed_retention: HOUR,
+    failed_retention: HOUR,
+    results_retention: HOUR,
+    results_max_age: HOUR,
+    max_age: HOUR,
+    unconfirmed_grace: HOUR,
+    max_unconfirmed: 2,
+    backoff_max: HOUR,
+    poll_max: HOUR,
+};
 
 type Held = Vec<(JobId, Claim)>;
 
@@ -23,21 +34,22 @@ pub(crate) async fn run(redis_server: Option<&str>) -> anyhow::Result<()> {
     for batch in BATCHES {
         println!("microseconds per job, {batch} jobs a call:");
         let store = Store::start(redis_server).await?;
+        let queue = store.queue.with_rules(RULES);
         let mut costs = Costs::default();
         costs.lap(&store, "").await?;
-        enqueue(&store.queue, batch).await?;
+        enqueue(&queue, batch).await?;
         costs.lap(&store, "admit").await?;
-        let held = claim(&store.queue, batch, true).await?;
+        let held = claim(&queue, batch, true).await?;
         costs.lap(&store, "claim_submit").await?;
-        settle(&store.queue, batch, &held, |id| Move::Accept {
+        settle(&queue, batch, &held, |id| Move::Accept {
             whilter_request_id: format!("w-{id}"),
             first_check_in: Duration::ZERO,
         })
         .await?;
         costs.lap(&store, "accept").await?;
-        let held = claim(&store.queue, batch, false).await?;
+        let held = claim(&queue, batch, false).await?;
         costs.lap(&store, "claim_poll").await?;
-        settle(&store.queue, batch, &held, |id| {
+        settle(&queue, batch, &held, |id| {
             let video_url = Some(format!("https://cdn.example/videos/{id}.mp4"));
             Move::Finish { end: End::Completed { video_url, image_url: None }, source: "poll" }
         })
@@ -48,7 +60,7 @@ pub(crate) async fn run(redis_server: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn enqueue(queue: &Queue, batch: usize) -> anyhow::Result<()> {
+async fn enqueue(queue: &RuledQueue, batch: usize) -> anyhow::Result<()> {
     for first in (0..JOBS).step_by(batch) {
         let mut jobs = Vec::with_capacity(batch);
         for number in first..JOBS.min(first + batch) {
@@ -61,17 +73,17 @@ async fn enqueue(queue: &Queue, batch: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn claim(queue: &Queue, batch: usize, submits: bool) -> anyhow::Result<Held> {
+async fn claim(queue: &RuledQueue, batch: usize, submits: bool) -> anyhow::Result<Held> {
     let mut held = Held::new();
     for number in 1.. {
         let (worker, rate) = (WORKER, None);
-        let claimant = Claimant { worker, lease: HOUR, limit: batch, number, rate };
+        let claimant = Claimant { worker, limit: batch, number, rate };
         let before = held.len();
         if submits {
-            let claimed = queue.claim_submits(claimant, RULES, RETENTION).await?.0;
+            let claimed = queue.claim_submits(claimant).await?.0;
             held.extend(claimed.jobs.into_iter().map(|job| (job.id, job.claim)));
         } else {
-            let claimed = queue.claim_polls(claimant, RETENTION).await?;
+            let claimed = queue.claim_polls(claimant).await?;
             held.extend(claimed.jobs.into_iter().map(|job| (job.id, job.claim)));
         }
         if held.len() == before {
@@ -83,7 +95,7 @@ async fn claim(queue: &Queue, batch: usize, submits: bool) -> anyhow::Result<Hel
 }
 
 async fn settle(
-    queue: &Queue,
+    queue: &RuledQueue,
     batch: usize,
     held: &Held,
     to: impl Fn(&JobId) -> Move,
@@ -92,7 +104,7 @@ async fn settle(
         let settlement =
             |(id, claim): &(JobId, Claim)| Settlement { id: id.clone(), claim: *claim, to: to(id) };
         let settlements: Vec<_> = chunk.iter().map(settlement).collect();
-        queue.settle(WORKER, &settlements, RULES, RETENTION).await?;
+        queue.settle(WORKER, &settlements).await?;
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use reelq::queue::TrimAges;
+use reelq::queue::Rules;
 
 use super::support::processes::{Site, body, faultless};
-use super::support::{TestQueue, id, job};
+use super::support::{RULES, TestQueue, id, job};
 
 const RESULTS: &str = "reelq:{video}:results";
 const SOON: Duration = Duration::from_secs(20);
@@ -53,9 +53,14 @@ async fn what_a_strange_group_needs_is_kept_and_the_rest_trimmed() {
     queue.queue.create_results_group("other").await.unwrap();
     let dead: [&[u8]; 4] = [b"ZADD", b"reelq:{video}:dead", b"1.5", b"\xff"];
     let _: u64 = queue.raw_command(dead).await;
-    let ages = TrimAges { acknowledged_results: DAY, any_results: 20_000 * DAY, dead: DAY };
-    let now = 10_000 * 24 * 3600 * 1000;
-    queue.queue.at(now).trim(ages).await.unwrap();
+    let ages = Rules {
+        results_retention: DAY,
+        results_max_age: 20_000 * DAY,
+        failed_retention: DAY,
+        ..RULES
+    };
+    let queue_then = queue.queue.with_rules(ages).at(10_000 * 24 * 3600 * 1000);
+    queue_then.trim().await.unwrap();
     let length = async || -> u64 { queue.command(&["XLEN", RESULTS]).await };
     assert_eq!(length().await, 201, "the group needs its first");
     assert!(!queue.exists("dead").await, "a member that is no text is old too");
@@ -67,7 +72,7 @@ async fn what_a_strange_group_needs_is_kept_and_the_rest_trimmed() {
     assert_eq!(reader.read(999, SOON).await.unwrap().len(), 201);
     queue.queue.acknowledge("other", &ids).await.unwrap();
     queue.queue.acknowledge("other", &["1-1".to_owned()]).await.unwrap();
-    queue.queue.at(now).trim(ages).await.unwrap();
+    queue_then.trim().await.unwrap();
     assert!(length().await < 101, "nobody needs the old ones");
 }
 
@@ -91,7 +96,7 @@ async fn values_that_are_no_text_or_no_number_are_shown_as_well_as_can_be() {
     assert_eq!(record.state(), "waiting");
     let stats = queue.queue.at(10).stats().await.unwrap();
     assert_eq!(stats.paused.as_deref(), Some(r"why\xff"));
-    assert_eq!(stats.stages["poll"].reason, r"\xfe");
+    assert_eq!(stats.stages.poll.reason, r"\xfe");
     assert_eq!((stats.counters["accepted"], stats.counters["mine"]), (1, 0));
     assert_eq!(stats.counters[r"\xff"], 3);
     assert_eq!((stats.oldest_poll_ms, stats.oldest_submit_ms), (9, 10));

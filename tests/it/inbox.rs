@@ -64,7 +64,7 @@ async fn an_address_that_asks_for_another_protocol_changes_nothing() {
     let server = TestQueue::start().await;
     let queue = TestQueue::on(format!("{}/?protocol=resp3", server.url), None).await.queue;
     let entry_id: String = server.command(&["XADD", JOBS, "*", "job", "{}"]).await;
-    let mut inbox = Inbox::new(queue, "w1".to_owned());
+    let mut inbox = Inbox::new(&queue, "w1".to_owned());
     let entries = tokio::time::timeout(Duration::from_secs(20), inbox.read()).await;
     let entries = entries.unwrap().unwrap();
     assert_eq!(entries[0].entry_id, entry_id);

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use reelq::queue::TrimAges;
+use reelq::queue::Rules;
 
-use super::support::TestQueue;
+use super::support::{RULES, TestQueue};
 
 const HOUR: u64 = 3_600_000;
 /// When the entries below are looked at. They were written in the hours after the epoch.
 const NOW: u64 = 1000 * HOUR;
-const AGES: TrimAges = TrimAges {
-    acknowledged_results: Duration::from_millis(10 * HOUR),
-    any_results: Duration::from_millis(500 * HOUR),
-    dead: Duration::from_millis(100 * HOUR),
+const AGES: Rules = Rules {
+    results_retention: Duration::from_millis(10 * HOUR),
+    results_max_age: Duration::from_millis(500 * HOUR),
+    failed_retention: Duration::from_millis(100 * HOUR),
+    ..RULES
 };
 
 /// Streams are trimmed by whole nodes of 100 entries, so the tests count in hundreds.
@@ -177,5 +178,5 @@ async fn the_dead_and_the_rejected_go_by_age_however_many_there_are() {
 }
 
 async fn trim(queue: &TestQueue, now_ms: u64) {
-    queue.queue.at(now_ms).trim(AGES).await.unwrap();
+    queue.queue.with_rules(AGES).at(now_ms).trim().await.unwrap();
 }

@@ -9,16 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reelq::job::{Claim, Entry, JobId, UnknownFields};
-use reelq::queue::{
-    Admission, End, Hands, Inbox, Move, Retention, Settled, Settlement, SubmitRules,
-};
+use reelq::queue::{Admission, End, Hands, Inbox, Move, Settled, Settlement};
 use tokio::process::Command;
 
 use super::support::{TestQueue, id};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const RULES: SubmitRules = SubmitRules { max_age: MINUTE, grace: MINUTE, max_resends: 2 };
-const RETENTION: Retention = Retention { completed: MINUTE, failed: MINUTE };
 const URL: &str = "https://videos.example.com/1.mp4";
 
 #[tokio::test]
@@ -74,19 +70,19 @@ async fn enqueues_and_reads_results(interpreter: &Path, enqueue: &Path, results:
 
 /// Takes the only entry of the inbox through its life, as a worker would.
 async fn complete_the_one_job(test: &TestQueue, id: JobId) {
-    let entries = Inbox::new(test.queue.clone(), "w1".to_owned()).read().await.unwrap();
+    let entries = Inbox::new(&test.queue, "w1".to_owned()).read().await.unwrap();
     let entries: Vec<(String, Entry)> = entries
         .into_iter()
         .map(|raw| (raw.entry_id, Entry::read(raw.fields, UnknownFields::Reject)))
         .collect();
-    let hands = Hands { worker: "w1", lease: MINUTE, free: 1, number: 1 };
+    let hands = Hands { worker: "w1", free: 1, number: 1 };
     let admitted = test.queue.admit(hands, &entries).await.unwrap();
     assert_eq!(admitted.admissions, [Admission::Leased], "{entries:?}");
     let accept = Move::Accept { whilter_request_id: "w-1".into(), first_check_in: Duration::ZERO };
     let end = End::Completed { video_url: Some(URL.to_owned()), image_url: None };
     for to in [accept, Move::Finish { end, source: "poll" }] {
         let settlement = Settlement { id: id.clone(), claim: Claim(1), to };
-        let settled = test.queue.settle("w", &[settlement], RULES, RETENTION).await.unwrap();
+        let settled = test.queue.settle("w", &[settlement]).await.unwrap();
         assert_eq!(settled, [Settled::Done]);
     }
 }

@@ -30,6 +30,8 @@ local MUCH_LONGER_MS = 1000
 local state, next_probe, probed, probing, probes, learned, learned_growth =
   unpack(read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth'), 1, 7)
 next_probe, probes = num(next_probe), num(probes)
+-- A word that somebody wrote by hand closes the stage as a break does (gate).
+local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
 
 -- writes
 -- Jobs do not grow older by a halt of the submit stage, up to now.
@@ -82,7 +84,7 @@ local function open()
 end
 
 if event == 'failed' then return failed() end
-if event == 'alive' then return (WEIGHT[state] or 0) > 1 and open() or 0 end
-if (WEIGHT[state] or 0) > WEIGHT[event] then return 0 end
+if event == 'alive' then return weight > WEIGHT.limited and open() or 0 end
+if weight > WEIGHT[event] then return 0 end
 if event == 'limited' then return limit() end
 return state == event and 0 or close()

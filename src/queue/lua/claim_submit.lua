@@ -14,7 +14,7 @@
 -- ARGV[7] completed_retention_ms
 -- ARGV[8] failed_retention_ms
 -- ARGV[9] max_age_ms: submit.max_age
--- ARGV[10] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[10] max_unconfirmed: submit.max_unconfirmed, 0 = hold
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
 --   closed stage, a list of what was taken out of its place, how many expired and how many failed
 --   here, then items of 6: id, claim, body, and as they stand in the record: attempts, retries,
@@ -28,7 +28,7 @@
 local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
   tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
-local max_age_ms, max_resends = tonumber(ARGV[9]), tonumber(ARGV[10])
+local max_age_ms, max_unconfirmed = tonumber(ARGV[9]), tonumber(ARGV[10])
 local claimed = P .. 'claimed:submit:' .. worker
 local MAX_REPLY_BYTES, PUT_OFF_MS = 1048576, 30000
 local NEVER_SENT = 'submit-deadline: not submitted in time'
@@ -78,7 +78,7 @@ local function look(id, place)
     submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
   if deadline <= now and halted then return 'put off', now + PUT_OFF_MS end
   if deadline <= now then return 'overdue', num(unconfirmed) > 0 and UNANSWERED or NEVER_SENT end
-  local holds = held or num(unconfirmed) > max_resends
+  local holds = held or num(unconfirmed) > max_unconfirmed
   if place == 'unconfirmed' and holds and not resend then return 'put off', deadline end
   local n = #taken + 1
   records[n], claims[n], posts[n] = record, int(num(claim) + 1), int(num(posted) + 1)

@@ -7,8 +7,8 @@
 -- ARGV[2] dead: the worker that is dead; '' = only leases that have run out
 -- ARGV[3] skip: how many leases of the living to pass over (with `dead`)
 -- ARGV[4] limit: at most 100
--- ARGV[5] grace_ms: submit.unconfirmed_grace, counted from now: the POST began before
--- ARGV[6] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[5] unconfirmed_grace_ms: submit.unconfirmed_grace, counted from now: the POST began before
+-- ARGV[6] max_unconfirmed: submit.max_unconfirmed, 0 = hold
 -- ARGV[7] max_age_ms: submit.max_age
 -- ARGV[8] max_recoveries: consecutive crashes after which a submit fails
 -- ARGV[9] completed_retention_ms
@@ -19,7 +19,7 @@
 -- Why: whoever has beaten since it was judged lives, and keeps what it holds.
 -- Why: the claim rises, so that a late failure of the old holder is refused.
 local now, dead, skip, limit = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local rules = { grace_ms = tonumber(ARGV[5]), max_resends = tonumber(ARGV[6]),
+local rules = { unconfirmed_grace_ms = tonumber(ARGV[5]), max_unconfirmed = tonumber(ARGV[6]),
   max_age_ms = tonumber(ARGV[7]) }
 local max_recoveries = tonumber(ARGV[8])
 local retention = { completed_ms = ARGV[9], failed_ms = ARGV[10] }

@@ -6,9 +6,9 @@
 -- ARGV[2] worker
 -- ARGV[3] silent_ms: after which silence a worker counts as dead
 -- ARGV[4] lease_ms: how long a job may be held
--- ARGV[5] submit_wait_ms: the longest wait before a submit and before a probe of that stage
--- ARGV[6] grace_ms: submit.unconfirmed_grace
--- ARGV[7] poll_wait_ms: the longest wait before a check and before a probe of that stage
+-- ARGV[5] backoff_max_ms: the longest wait before a submit and before a probe of that stage
+-- ARGV[6] unconfirmed_grace_ms: submit.unconfirmed_grace
+-- ARGV[7] poll_max_ms: the longest wait before a check and before a probe of that stage
 -- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
 --   reason ('' = open) and when it is tried again of the stages submit and poll; 1 when the clock
 --   had gone back, 2 while there is more to be pulled in for it; then the names of at most 10 silent
@@ -17,12 +17,13 @@
 --   would then stand still for the difference, so it is pulled in to what it may be at most from
 --   now, a batch a call. P`clock keeps the latest time that a beat saw until that is done, and how
 --   many scheduled submits were looked at and left.
-local now, worker, silent_ms, lease_ms, submit_wait_ms, grace_ms, poll_wait_ms = clock(ARGV[1]), ARGV[2],
-  tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local now, worker, silent_ms, lease_ms = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local backoff_max_ms, unconfirmed_grace_ms, poll_max_ms = tonumber(ARGV[5]), tonumber(ARGV[6]),
+  tonumber(ARGV[7])
 -- Clocks are adjusted by less than this all the time.
 local BACK_MS, BATCH = 2000, 100
 local STAGES = { 'submit', 'poll' }
-local LONGEST_WAIT_MS = { submit = submit_wait_ms, poll = poll_wait_ms }
+local LONGEST_WAIT_MS = { submit = backoff_max_ms, poll = poll_max_ms }
 
 -- checks
 local latest, skip = (ask('GET', P .. 'clock') or ''):match('^(%d+) (%d+)$')
@@ -60,8 +61,8 @@ local function pull_all_in()
   end
   redis.call('DEL', P .. 'token-turn')
   local more = false
-  for place, at_most_ms in pairs({ submit = submit_wait_ms, unconfirmed = grace_ms, poll = poll_wait_ms,
-    leases = lease_ms, workers = 0 }) do
+  for place, at_most_ms in pairs({ submit = backoff_max_ms, unconfirmed = unconfirmed_grace_ms,
+    poll = poll_max_ms, leases = lease_ms, workers = 0 }) do
     more = pull_in(place, at_most_ms) or more
   end
   return more

@@ -4,14 +4,14 @@
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] worker: who held the jobs
--- ARGV[3] grace_ms: submit.unconfirmed_grace, counted from the POST's begin
--- ARGV[4] max_resends: submit.max_unconfirmed, 0 = hold
+-- ARGV[3] unconfirmed_grace_ms: submit.unconfirmed_grace, counted from the POST's begin
+-- ARGV[4] max_unconfirmed: submit.max_unconfirmed, 0 = hold
 -- ARGV[5] max_age_ms: submit.max_age
 -- ARGV[6..] items of 5: id, claim, event for the history, hold (1: never send it again),
 --   sent_ago_ms: how long ago the POST began
 -- Returns: a code per item: unconfirmed, stale (the claim is another's), gone (no such record)
 local now, worker = clock(ARGV[1]), ARGV[2]
-local rules = { grace_ms = tonumber(ARGV[3]), max_resends = tonumber(ARGV[4]),
+local rules = { unconfirmed_grace_ms = tonumber(ARGV[3]), max_unconfirmed = tonumber(ARGV[4]),
   max_age_ms = tonumber(ARGV[5]) }
 local ITEM, FIRST = 5, 6
 

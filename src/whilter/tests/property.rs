@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::super::answer::{Answer, Body, Given};
 use super::super::outcome::{of_status, of_submit};
 use super::*;
-use crate::job::ApiSignal;
 use crate::job::request::property_tests::many;
+use crate::job::{ApiSignal, Outcome};
 
 const SECRET: &str = "s3cret";
 

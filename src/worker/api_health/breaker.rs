@@ -11,24 +11,23 @@ use std::time::Duration;
 
 use super::SlowStart;
 use crate::job::backoff::Backoff;
-use crate::job::{ApiSignal, JobId, Refusal};
-use crate::queue::{BreakerEvent, Queue, Report, StageState, StageView, SubmitRules};
+use crate::job::{ApiSignal, JobId, Millis, Refusal, Stage};
+use crate::queue::{BreakerEvent, Report, RuledQueue, StageState, StageView};
 
-/// So many jobs in a row that were refused, or answered strangely, halt the stage.
+/// This many jobs in a row that were refused, or answered strangely, halt the stage.
 const JOBS_TO_HALT: usize = 3;
-/// So many that were refused with a fresh token.
+/// This many jobs in a row that were refused with a fresh token halt the stage.
 const JOBS_WITHOUT_TOKEN_TO_HALT: usize = 2;
-/// So many faults in a row break it,
+/// A run of this many faults breaks the stage, if it comes from enough jobs.
 const FAULTS_TO_BREAK: u32 = 10;
-/// from so many jobs.
+/// The faults of a run must come from at least this many jobs to break the stage.
 const JOBS_TO_BREAK: usize = 5;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    stage: &'static str,
-    queue: Queue,
-    rules: SubmitRules,
+    stage: Stage,
+    queue: RuledQueue,
     /// The wait before the n-th probe.
     backoff: Backoff,
     slow_start: SlowStart,
@@ -79,22 +78,25 @@ struct Runs {
 
 impl Breaker {
     pub(crate) fn new(
-        stage: &'static str,
-        queue: Queue,
-        rules: SubmitRules,
+        stage: Stage,
+        queue: RuledQueue,
         backoff: Backoff,
         slow_start: SlowStart,
     ) -> Self {
-        Self { stage, queue, rules, backoff, slow_start, inner: Mutex::default() }
+        Self { stage, queue, backoff, slow_start, inner: Mutex::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The stage's state, as a beat brought it.
-    pub(crate) fn saw(&self, view: StageView) {
-        let StageView { state, reason, again_in } = view;
+    /// The stage as a beat found it at this time.
+    pub(crate) fn saw(&self, view: &StageView, now: Millis) {
+        self.found(view.state, &view.reason, view.again_in(now));
+    }
+
+    /// Takes in the stage's state, and says it in the log when it is another than before.
+    fn found(&self, state: StageState, reason: &str, again_in: Duration) {
         self.saw_state(state);
         if std::mem::replace(&mut self.inner().said, state) == state {
             return;
@@ -164,11 +166,11 @@ impl Breaker {
         let wait = self.backoff.delay(0).max(asked);
         let wait_at_most = self.backoff.max;
         let report = Report { stage, event, reason: &reason, wait, wait_at_most, job: &job };
-        let told = self.queue.report(report, self.rules).await;
+        let told = self.queue.report(report).await;
         self.inner().found = None;
         match (told, state_after(event)) {
             // What this process has just changed, it need not be told.
-            (Ok(true), Some(state)) => self.saw(StageView { state, reason, again_in: wait }),
+            (Ok(true), Some(state)) => self.found(state, &reason, wait),
             (Ok(_), _) => {}
             // The next call that ends brings the same again.
             (Err(error), _) => tracing::warn!(%error, "{stage}: could not tell the other workers"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::job::JobId;
+use crate::job::{JobId, Stage};
 
 /// Warnings of one stage are at least so far apart.
 const QUIET: Duration = Duration::from_secs(30);
@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_secs(30);
 /// See the module; one for each stage.
 #[derive(Debug)]
 pub(crate) struct FaultLog {
-    stage: &'static str,
+    stage: Stage,
     since: Mutex<Since>,
 }
 
@@ -27,7 +27,7 @@ struct Since {
 }
 
 impl FaultLog {
-    pub(crate) fn new(stage: &'static str) -> Self {
+    pub(crate) fn new(stage: Stage) -> Self {
         Self { stage, since: Mutex::default() }
     }
 
@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_said_at_once_and_then_now_and_again() {
-        let faults = FaultLog::new("submit");
+        let faults = FaultLog::new(Stage::Submit);
         assert_eq!(faults.is_loud(), Some(0));
         assert_eq!(faults.is_loud(), None);
         assert_eq!(faults.is_loud(), None);

@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use apalis_core::backend::finalize::Ephemeral;
@@ -23,20 +22,18 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tower::{Layer, Service};
 
-use super::{Cut, InHand, LeasedJob, Stage};
-use crate::job::ApiSignal;
+use super::{Cut, InHand, LeasedJob, StageControls, StageWork};
+use crate::job::{ApiSignal, Outcome};
 use crate::queue::Settlement;
-use crate::worker::api_health::Breaker;
-use crate::worker::api_health::FaultLog;
 use crate::worker::settler::{Due, Settler};
 
 /// The backend of one stage's apalis worker.
-pub(crate) struct Lane<S: Stage> {
+pub(crate) struct Lane<S: StageWork> {
     jobs: mpsc::Receiver<InHand<S::Job>>,
     settle: Settle<S>,
 }
 
-impl<S: Stage> Lane<S> {
+impl<S: StageWork> Lane<S> {
     /// A lane and its entrance. It holds as many jobs as there are permits, so that whoever has
     /// a permit never waits at the entrance.
     pub(crate) fn new(permits: usize, settle: Settle<S>) -> (Entrance<S>, Self) {
@@ -45,7 +42,7 @@ impl<S: Stage> Lane<S> {
     }
 }
 
-impl<S: Stage> Drop for Lane<S> {
+impl<S: StageWork> Drop for Lane<S> {
     fn drop(&mut self) {
         self.jobs.close();
         while let Ok(in_hand) = self.jobs.try_recv() {
@@ -58,18 +55,18 @@ impl<S: Stage> Drop for Lane<S> {
 }
 
 /// Where jobs in hand are brought, each with its permit. Cheap to clone.
-pub(crate) struct Entrance<S: Stage> {
+pub(crate) struct Entrance<S: StageWork> {
     sender: mpsc::Sender<InHand<S::Job>>,
     settle: Settle<S>,
 }
 
-impl<S: Stage> Clone for Entrance<S> {
+impl<S: StageWork> Clone for Entrance<S> {
     fn clone(&self) -> Self {
         Self { sender: self.sender.clone(), settle: self.settle.clone() }
     }
 }
 
-impl<S: Stage> Entrance<S> {
+impl<S: StageWork> Entrance<S> {
     /// Has a job's call begun, or hands the job back when the lane has ended.
     pub(crate) async fn bring(&self, in_hand: InHand<S::Job>) {
         if let Err(SendError(in_hand)) = self.sender.send(in_hand).await {
@@ -78,7 +75,7 @@ impl<S: Stage> Entrance<S> {
     }
 }
 
-impl<S: Stage> Backend for Lane<S> {
+impl<S: StageWork> Backend for Lane<S> {
     type Task = Task<InHand<S::Job>>;
     type Error = Infallible;
 
@@ -113,7 +110,7 @@ impl<S: Stage> Backend for Lane<S> {
     }
 }
 
-impl<S: Stage> BackendConfig for Lane<S> {
+impl<S: StageWork> BackendConfig for Lane<S> {
     type Args = InHand<S::Job>;
     type Id = String;
     type Kind = Ephemeral;
@@ -129,36 +126,36 @@ impl<S: Stage> BackendConfig for Lane<S> {
     }
 }
 
-/// The layer around a stage's handler: it alone loop_watch an outcome into a move and has it written.
+/// The layer around a stage's handler: it alone turns an outcome into a move and has it written.
 #[derive(Clone)]
 pub(crate) struct Settle<S> {
-    pub(crate) stage: S,
+    pub(crate) work: S,
     pub(crate) settler: Settler,
-    pub(crate) breaker: Arc<Breaker>,
-    pub(crate) fault_log: Arc<FaultLog>,
-    /// LoopWatch true when nothing new may be taken.
+    pub(crate) controls: StageControls,
+    /// Turns true when nothing new may be taken.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// LoopWatch true when a stopping worker can wait no longer for the calls in hand.
+    /// Turns true when a stopping worker can wait no longer for the calls in hand.
     pub(crate) broken_off: watch::Receiver<bool>,
 }
 
-impl<S: Stage> Settle<S> {
+impl<S: StageWork> Settle<S> {
     /// Has written what a call came to, and then tells the other workers what it says of the API:
     /// what is paid for waits for nobody.
     async fn settle(self, in_hand: InHand<S::Job>, answered: Result<S::Outcome, Cut>) {
-        let Self { stage, settler, breaker, fault_log, mut stopping, .. } = self;
+        let Self { work, settler, controls, mut stopping, .. } = self;
+        let StageControls { breaker, fault_log, .. } = controls;
         let InHand { job, since, probe, began, permit } = in_hand;
         let (signal, outcome) = match answered {
-            Ok(outcome) => (S::signal(&outcome), outcome),
+            Ok(outcome) => (outcome.signal(), outcome),
             // It tells nothing of the API.
             Err(cut) => (ApiSignal::Nothing, S::cut_off(cut, began.at())),
         };
-        let why = S::fault(&outcome);
+        let why = outcome.fault();
         if let Some(why) = why {
             fault_log.note(job.id(), why);
         }
         let discovery = breaker.note(job.id(), signal, why.unwrap_or_default(), probe);
-        let to = stage.decide(&job, outcome, since.elapsed(), &breaker);
+        let to = work.decide(&job, outcome, since.elapsed(), &breaker);
         let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
         let (until_written, written) = discovery.is_some().then(oneshot::channel).unzip();
         settler.settle(Due { settlement, job, until_written }).await;
@@ -181,7 +178,7 @@ impl<S: Stage> Settle<S> {
     }
 }
 
-impl<S: Stage, Inner> Layer<Inner> for Settle<S> {
+impl<S: StageWork, Inner> Layer<Inner> for Settle<S> {
     type Service = SettleService<S, Inner>;
 
     fn layer(&self, inner: Inner) -> Self::Service {
@@ -197,7 +194,7 @@ pub(crate) struct SettleService<S, Inner> {
 
 impl<S, Inner> Service<Task<InHand<S::Job>>> for SettleService<S, Inner>
 where
-    S: Stage,
+    S: StageWork,
     Inner: Service<Task<InHand<S::Job>>, Response = S::Outcome, Error = BoxDynError>,
     Inner::Future: Send + 'static,
 {
@@ -220,7 +217,7 @@ where
                 biased;
                 answered = handler => answered.map_err(|error| {
                     let id = in_hand.job.id();
-                    tracing::error!(job.id = %id, %error, "a {} handler panicked", S::NAME);
+                    tracing::error!(job.id = %id, %error, "a {} handler panicked", S::STAGE);
                     Cut::Panicked
                 }),
                 _ = settle.broken_off.wait_for(|it| *it) => Err(Cut::Stopped),
@@ -229,7 +226,7 @@ where
         });
         Box::pin(async move {
             if let Err(error) = call.await {
-                tracing::error!(%error, "{}: a call broke down; its lease heals it", S::NAME);
+                tracing::error!(%error, "{}: a call broke down; its lease heals it", S::STAGE);
             }
             Ok(())
         })

@@ -5,46 +5,39 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::apalis_backend::Entrance;
-use super::{InHand, Stage};
+use super::{InHand, StageControls, StageWork};
 use crate::queue::{CLAIM_BATCH, Claimant, QueueError};
 use crate::telemetry;
-use crate::worker::alarm::{Alarm, LONGEST_WAIT};
-use crate::worker::api_health::Breaker;
+use crate::worker::alarm::LONGEST_WAIT;
 use crate::worker::redis_retry::RedisRetry;
 use crate::worker::rights::wait_for_rights;
 use crate::worker::watchdog::LoopWatch;
 
 /// See the module.
-pub(crate) struct ClaimLoop<S: Stage> {
-    pub(crate) stage: S,
+pub(crate) struct ClaimLoop<S: StageWork> {
+    pub(crate) work: S,
     pub(crate) worker: Arc<str>,
-    pub(crate) lease: Duration,
-    /// `submit.rate` or `poll.rate`.
-    pub(crate) rate: Option<f64>,
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) breaker: Arc<Breaker>,
+    pub(crate) controls: StageControls,
     pub(crate) entrance: Entrance<S>,
-    pub(crate) alarm: Arc<Alarm>,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
     pub(crate) loop_watch: LoopWatch,
 }
 
-impl<S: Stage> ClaimLoop<S> {
+impl<S: StageWork> ClaimLoop<S> {
     /// Runs until the worker stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let mut retry = RedisRetry::new(S::NAME);
+        let mut retry = RedisRetry::new(S::STAGE.as_str());
         let mut claims = 1_u64..;
         loop {
             self.loop_watch.turned();
             let rung = tokio::select! {
-                rung = self.alarm.rung() => rung,
+                rung = self.controls.alarm.rung() => rung,
                 _ = stopping.wait_for(|it| *it) => return,
             };
             if !rung {
@@ -55,7 +48,7 @@ impl<S: Stage> ClaimLoop<S> {
                 _ = stopping.wait_for(|it| *it) => return,
             };
             let number = claims.next().expect("the numbers never end");
-            if self.turn(permits, number, &mut retry, &mut stopping).await.is_break() {
+            if self.tick(permits, number, &mut retry, &mut stopping).await.is_break() {
                 return;
             }
         }
@@ -71,13 +64,13 @@ impl<S: Stage> ClaimLoop<S> {
     async fn free_permits(&self) -> OwnedSemaphorePermit {
         loop {
             self.loop_watch.turned();
-            let first = Arc::clone(&self.permits).acquire_owned();
+            let first = Arc::clone(self.controls.slow_start.permits()).acquire_owned();
             let wait = tokio::time::timeout(LONGEST_WAIT, first);
             let Ok(permit) = wait.await else { continue };
             let mut permits = permit.expect("the semaphore is never closed");
-            let more = self.permits.available_permits().min(CLAIM_BATCH - 1);
-            if let Ok(more) =
-                Arc::clone(&self.permits).try_acquire_many_owned(u32::try_from(more).unwrap_or(0))
+            let more = self.controls.slow_start.permits().available_permits().min(CLAIM_BATCH - 1);
+            if let Ok(more) = Arc::clone(self.controls.slow_start.permits())
+                .try_acquire_many_owned(u32::try_from(more).unwrap_or(0))
             {
                 permits.merge(more);
             }
@@ -91,7 +84,7 @@ impl<S: Stage> ClaimLoop<S> {
     }
 
     /// One claim, repeated until its fate is known; sets the alarm for the next.
-    async fn turn(
+    async fn tick(
         &self,
         mut permits: OwnedSemaphorePermit,
         number: u64,
@@ -100,10 +93,10 @@ impl<S: Stage> ClaimLoop<S> {
     ) -> ControlFlow<()> {
         let since = Instant::now();
         let limit = permits.num_permits();
-        let (worker, lease, rate) = (&*self.worker, self.lease, self.rate);
-        let claimant = Claimant { worker, lease, limit, number, rate };
+        let (worker, rate) = (&*self.worker, self.controls.rate);
+        let claimant = Claimant { worker, limit, number, rate };
         let claimed = loop {
-            match self.stage.claim(claimant).await {
+            match self.work.claim(claimant).await {
                 Ok(claimed) => break claimed,
                 Err(error) => tokio::select! {
                     () = self.wait_to_repeat(retry, &error) => {}
@@ -113,10 +106,10 @@ impl<S: Stage> ClaimLoop<S> {
             }
         };
         retry.reset();
-        self.breaker.saw_state(claimed.state);
+        self.controls.breaker.saw_state(claimed.state);
         for id in &claimed.quarantined {
             telemetry::quarantined(1);
-            tracing::warn!(job.id = id, "taken out of {}: no record, or ended", S::NAME);
+            tracing::warn!(job.id = id, "taken out of {}: no record, or ended", S::STAGE);
         }
         for id in &claimed.unreadable {
             tracing::error!(job.id = id, "skipped: its id or whilter-request-id is no text");
@@ -127,7 +120,7 @@ impl<S: Stage> ClaimLoop<S> {
             self.entrance.bring(in_hand).await;
         }
         if let Some(delay) = claimed.next_in {
-            self.alarm.ring_in(delay);
+            self.controls.alarm.ring_in(delay);
         }
         ControlFlow::Continue(())
     }

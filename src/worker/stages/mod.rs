@@ -1,8 +1,8 @@
 //! What the two stages of a job's life, submit and poll, have in common.
 //!
 //! A stage claims due jobs, makes one call to the remote API for each, and says what that came
-//! to. Everything around it (permits, the apalis worker, the settlement) is written once, for
-//! any stage.
+//! to ([`StageWork`]). Everything around it (permits, the apalis worker, the settlement) is written
+//! once, for any stage, and steered by its [`StageControls`].
 
 pub(super) mod apalis_backend;
 pub(super) mod claim_loop;
@@ -17,19 +17,20 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::job::{ApiSignal, Claim, JobId};
+use super::alarm::Alarm;
+use super::api_health::{Breaker, FaultLog, SlowStart};
+use crate::job::{Claim, JobId, Outcome, Stage};
 use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
 use crate::whilter::Began;
-use crate::worker::api_health::Breaker;
 
-/// One stage of a job's life.
-pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
+/// What is particular to one stage of a job's life.
+pub(crate) trait StageWork: Clone + Send + Sync + Unpin + 'static {
     /// What is in hand.
     type Job: LeasedJob;
     /// What the call came to.
-    type Outcome: Debug + Send + Sync + 'static;
-    /// Its name in logs, metrics and on the wake channel.
-    const NAME: &'static str;
+    type Outcome: Outcome + Debug + Send + Sync + 'static;
+    /// Which stage it is the work of.
+    const STAGE: Stage;
     /// The name of its lane among the roles.
     const LANE: &'static str;
 
@@ -50,13 +51,7 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
     /// What a call came to that has no answer; `began`: when its request began to be sent.
     fn cut_off(cut: Cut, began: Option<Instant>) -> Self::Outcome;
 
-    /// What went wrong with the call, if anything did.
-    fn fault(outcome: &Self::Outcome) -> Option<&str>;
-
-    /// What the outcome tells of the API as a whole.
-    fn signal(outcome: &Self::Outcome) -> ApiSignal;
-
-    /// LoopWatch the outcome into the job's move; `took` is the time since the claim.
+    /// Turns the outcome into the job's move; `took` is the time since the claim.
     fn decide(
         &self,
         job: &Self::Job,
@@ -64,6 +59,23 @@ pub(crate) trait Stage: Clone + Send + Sync + Unpin + 'static {
         took: Duration,
         breaker: &Breaker,
     ) -> Move;
+}
+
+/// What steers one stage of a worker. Cheap to clone; clones share all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct StageControls {
+    /// Calls in flight at most: `submit.concurrency` or `poll.concurrency`.
+    pub(crate) concurrency: usize,
+    /// Calls a second of the whole fleet: `submit.rate` or `poll.rate`; `None`: any.
+    pub(crate) rate: Option<f64>,
+    /// Rings when there may be something to claim.
+    pub(crate) alarm: Arc<Alarm>,
+    /// Who notices when the API as a whole is not well.
+    pub(crate) breaker: Arc<Breaker>,
+    /// The permits, one for each call in flight.
+    pub(crate) slow_start: SlowStart,
+    /// Who says in the log what goes wrong.
+    pub(crate) fault_log: Arc<FaultLog>,
 }
 
 /// Why a call has no answer.

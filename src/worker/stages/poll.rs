@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Cut, LeasedJob, Stage, event};
+use super::{Cut, LeasedJob, StageWork, event};
 use crate::config::Deliverable;
 use crate::job::backoff::Backoff;
-use crate::job::{ApiSignal, Claim, ErrorCode, Fault, JobId, StatusOutcome, Streak};
-use crate::queue::{Claimant, Claimed, End, Move, PollClaim, Queue, QueueError, Retention};
+use crate::job::{Claim, ErrorCode, Fault, JobId, Stage, StatusOutcome, Streak};
+use crate::queue::{Claimant, Claimed, End, Move, PollClaim, QueueError, RuledQueue};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
 use crate::worker::api_health::Breaker;
@@ -31,10 +31,9 @@ impl LeasedJob for PollClaim {
 /// The poll stage of one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct PollStage {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) client: Client,
     pub(crate) deliverable: Deliverable,
-    pub(crate) retention: Retention,
     pub(crate) policy: PollPolicy,
 }
 
@@ -51,14 +50,14 @@ pub(crate) struct PollPolicy {
     pub(crate) not_found_grace: Duration,
 }
 
-impl Stage for PollStage {
+impl StageWork for PollStage {
     type Job = PollClaim;
     type Outcome = StatusOutcome;
-    const NAME: &'static str = "poll";
+    const STAGE: Stage = Stage::Poll;
     const LANE: &'static str = "poll-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<PollClaim>, QueueError> {
-        self.queue.claim_polls(claimant, self.retention).await
+        self.queue.claim_polls(claimant).await
     }
 
     async fn call(&self, job: Arc<PollClaim>, until: Instant, _: Arc<Began>) -> StatusOutcome {
@@ -69,14 +68,6 @@ impl Stage for PollStage {
 
     fn cut_off(cut: Cut, _: Option<Instant>) -> StatusOutcome {
         StatusOutcome::RetryLater { detail: cut.to_string(), retry_after: None }
-    }
-
-    fn fault(outcome: &StatusOutcome) -> Option<&str> {
-        outcome.fault()
-    }
-
-    fn signal(outcome: &StatusOutcome) -> ApiSignal {
-        outcome.signal()
     }
 
     fn decide(

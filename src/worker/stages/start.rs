@@ -1,6 +1,4 @@
-//! Fits a stage with what makes it run: permits, a claim loop, a lane and an apalis worker.
-//!
-//! Called twice at a worker's start, for the submit and for the poll stage.
+//! Starts the stages of a worker: what steers each, its claim loop, its lane and its apalis worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +9,13 @@ use tokio::sync::watch;
 
 use super::apalis_backend::{Entrance, Lane, Settle};
 use super::claim_loop::ClaimLoop;
-use super::{InHand, Stage};
+use super::{InHand, StageControls, StageWork};
+use crate::config::{Rate, Settings};
+use crate::job::{PerStage, Stage};
+use crate::queue::RuledQueue;
 use crate::worker::alarm::Alarm;
-use crate::worker::api_health::Breaker;
-use crate::worker::api_health::FaultLog;
-use crate::worker::api_health::SlowStart;
+use crate::worker::api_health::{Breaker, FaultLog, SlowStart};
+use crate::worker::policies;
 use crate::worker::settler::Settler;
 use crate::worker::supervisor::Supervisor;
 use crate::worker::watchdog::Watchdog;
@@ -23,68 +23,68 @@ use crate::worker::watchdog::Watchdog;
 /// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
 const LEASE_RESERVE: Duration = Duration::from_secs(10);
 
-/// What both stages share.
-pub(crate) struct Fitter {
+/// What steers both stages, by the settings.
+pub(crate) fn controls(settings: &Settings, queue: &RuledQueue) -> PerStage<StageControls> {
+    let Settings { submit, poll, .. } = settings;
+    let controls = |stage, concurrency, rate: Option<Rate>, backoff| {
+        let slow_start = SlowStart::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
+        StageControls {
+            concurrency,
+            rate: rate.map(|it| it.0),
+            alarm: Arc::<Alarm>::default(),
+            breaker: Arc::new(Breaker::new(stage, queue.clone(), backoff, slow_start.clone())),
+            slow_start,
+            fault_log: Arc::new(FaultLog::new(stage)),
+        }
+    };
+    let (submits, checks) = (policies::submits(settings), policies::checks(settings));
+    PerStage {
+        submit: controls(Stage::Submit, submit.concurrency, submit.rate, submits),
+        poll: controls(Stage::Poll, poll.concurrency, poll.rate, checks),
+    }
+}
+
+/// What starts a stage.
+pub(crate) struct Starter {
     /// The worker's name.
     pub(crate) worker: Arc<str>,
     /// `queue.lease`.
     pub(crate) lease: Duration,
+    /// Watches the claim loops.
     pub(crate) watchdog: Watchdog,
+    /// Where settlements are brought.
     pub(crate) settler: Settler,
-    /// LoopWatch true when the calls in hand are given up.
-    pub(crate) broken_off: watch::Receiver<bool>,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
-    /// LoopWatch true when nothing new may be taken.
+    /// Turns true when nothing new may be taken.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Turns true when the calls in hand are given up.
+    pub(crate) broken_off: watch::Receiver<bool>,
     /// Where claim loops run; they end by `stopping`.
     pub(crate) roles: Supervisor,
     /// Where apalis workers run; they end by their contexts.
     pub(crate) lanes: Supervisor,
+    /// By which each of the apalis workers is stopped.
+    pub(crate) contexts: Vec<WorkerContext>,
 }
 
-/// A stage's permits, and who notices when the API as a whole is not well.
-pub(crate) struct Watched {
-    pub(crate) slow_start: SlowStart,
-    pub(crate) breaker: Arc<Breaker>,
-}
-
-/// A stage that runs.
-pub(crate) struct Fitted<S: Stage> {
-    /// Where jobs in hand are brought.
-    pub(crate) entrance: Entrance<S>,
-    /// The permits.
-    pub(crate) slow_start: SlowStart,
-    /// By which the apalis worker is stopped.
-    pub(crate) context: WorkerContext,
-}
-
-impl Fitter {
-    /// Starts a stage's claim loop and its apalis worker.
-    pub(crate) fn fit<S: Stage>(
-        &mut self,
-        stage: S,
-        concurrency: usize,
-        rate: Option<f64>,
-        watched: Watched,
-        alarm: Arc<Alarm>,
-    ) -> Fitted<S> {
-        let Watched { slow_start, breaker } = watched;
+impl Starter {
+    /// Starts a stage's claim loop and its apalis worker; returns where jobs in hand are brought.
+    pub(crate) fn start<S: StageWork>(&mut self, work: S, controls: &StageControls) -> Entrance<S> {
         let settle = Settle {
-            stage: stage.clone(),
+            work: work.clone(),
             settler: self.settler.clone(),
-            breaker: Arc::clone(&breaker),
-            fault_log: Arc::new(FaultLog::new(S::NAME)),
+            controls: controls.clone(),
             stopping: self.stopping.clone(),
             broken_off: self.broken_off.clone(),
         };
-        let (entrance, lane) = Lane::new(concurrency, settle);
-        let context = WorkerContext::new(&format!("{}/{}", self.worker, S::NAME));
+        let (entrance, lane) = Lane::new(controls.concurrency, settle);
+        let context = WorkerContext::new(&format!("{}/{}", self.worker, S::STAGE));
         let call_limit = self.lease.saturating_sub(LEASE_RESERVE);
-        let caller = stage.clone();
+        let caller = work.clone();
         let worker = WorkerBuilder::new(&context)
             .backend(lane)
-            .concurrency(concurrency)
+            .concurrency(controls.concurrency)
             .catch_panic()
             .build(move |in_hand: InHand<S::Job>| {
                 let caller = caller.clone();
@@ -95,23 +95,20 @@ impl Fitter {
             });
         let lane = worker.run().map(|ended| {
             if let Err(error) = ended {
-                tracing::error!(%error, "the {} worker ended", S::NAME);
+                tracing::error!(%error, "the {} worker ended", S::STAGE);
             }
         });
         self.lanes.spawn(S::LANE, lane);
+        self.contexts.push(context);
         let claims = ClaimLoop {
-            stage,
+            work,
             worker: Arc::clone(&self.worker),
-            lease: self.lease,
-            rate,
-            permits: Arc::clone(slow_start.permits()),
-            breaker,
+            controls: controls.clone(),
             entrance: entrance.clone(),
-            alarm,
             rights: self.rights.clone(),
-            loop_watch: self.watchdog.loop_watch(S::NAME),
+            loop_watch: self.watchdog.watch(S::STAGE.as_str()),
         };
-        self.roles.spawn(S::NAME, claims.run(self.stopping.clone()));
-        Fitted { entrance, slow_start, context }
+        self.roles.spawn(S::STAGE.as_str(), claims.run(self.stopping.clone()));
+        entrance
     }
 }

@@ -6,13 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Cut, LeasedJob, Stage, event};
+use super::{Cut, LeasedJob, StageWork, event};
 use crate::job::backoff::Backoff;
 use crate::job::request::body_to_send;
-use crate::job::{ApiSignal, Claim, ErrorCode, Fault, JobId, Refusal, SubmitOutcome};
-use crate::queue::{
-    Claimant, Claimed, End, Move, Queue, QueueError, Retention, SubmitClaim, SubmitRules,
-};
+use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Stage, SubmitOutcome};
+use crate::queue::{Claimant, Claimed, End, Move, QueueError, RuledQueue, SubmitClaim};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
 use crate::worker::api_health::Breaker;
@@ -34,10 +32,8 @@ impl LeasedJob for SubmitClaim {
 /// The submit stage of one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct SubmitStage {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) client: Client,
-    pub(crate) rules: SubmitRules,
-    pub(crate) retention: Retention,
     pub(crate) policy: SubmitPolicy,
 }
 
@@ -52,15 +48,14 @@ pub(crate) struct SubmitPolicy {
     pub(crate) first_check: Backoff,
 }
 
-impl Stage for SubmitStage {
+impl StageWork for SubmitStage {
     type Job = SubmitClaim;
     type Outcome = SubmitOutcome;
-    const NAME: &'static str = "submit";
+    const STAGE: Stage = Stage::Submit;
     const LANE: &'static str = "submit-lane";
 
     async fn claim(&self, claimant: Claimant<'_>) -> Result<Claimed<SubmitClaim>, QueueError> {
-        let (claimed, overdue) =
-            self.queue.claim_submits(claimant, self.rules, self.retention).await?;
+        let (claimed, overdue) = self.queue.claim_submits(claimant).await?;
         let deadline = ErrorCode::SubmitDeadline.as_str();
         telemetry::jobs_ended("expired", deadline, overdue.expired);
         telemetry::jobs_ended("failed", ErrorCode::SubmitUnconfirmed.as_str(), overdue.failed);
@@ -90,14 +85,6 @@ impl Stage for SubmitStage {
                 SubmitOutcome::RetryLater { detail, spends_attempt: true, retry_after: None }
             }
         }
-    }
-
-    fn fault(outcome: &SubmitOutcome) -> Option<&str> {
-        outcome.fault()
-    }
-
-    fn signal(outcome: &SubmitOutcome) -> ApiSignal {
-        outcome.signal()
     }
 
     fn decide(

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use reelq::job::{EntryFields, JobId};
-use reelq::queue::{BreakerEvent, Finding, Lost, Move, Queue, QueueError};
+use reelq::job::{EntryFields, JobId, Stage};
+use reelq::queue::{BreakerEvent, Finding, Lost, Move, QueueError, RuledQueue};
 
-use super::world::{DAY_MS, LEASE, RETENTION, WAITS, World};
+use super::world::{DAY_MS, LEASE, World};
 use crate::support::moves::{
     accept, complete, expire, forgotten, refused, repoll, requeue, unconfirm,
 };
@@ -81,7 +81,10 @@ impl State {
             Self::Halted => {
                 world.enqueue(ids, None).await;
                 let queue = world.at_now();
-                world.report(&queue, "submit", BreakerEvent::Halted, &id(&ids[0])).await.unwrap();
+                world
+                    .report(&queue, Stage::Submit, BreakerEvent::Halted, &id(&ids[0]))
+                    .await
+                    .unwrap();
             }
             Self::Submitting => {
                 world.enqueue(ids, None).await;
@@ -135,7 +138,7 @@ impl State {
             Self::Cancelled => {
                 Box::pin(Self::Waiting.prepare(world, ids)).await;
                 let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
-                world.at_now().cancel(&ids, RETENTION).await.unwrap();
+                world.at_now().cancel(&ids).await.unwrap();
             }
         }
         world.now += 10;
@@ -309,7 +312,7 @@ impl Call {
     pub(crate) async fn make(
         self,
         world: &mut World,
-        queue: &Queue,
+        queue: &RuledQueue,
         ids: &[String],
     ) -> Result<String, QueueError> {
         let job_ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
@@ -338,7 +341,7 @@ impl Call {
             Self::Expire => world.settle(queue, ids, &expire()).await,
             Self::ReclaimOverdue => world.reclaim(queue, Lost::Overdue).await,
             Self::ReclaimDead => world.reclaim(queue, Lost::Worker { name: "w1", skip: 0 }).await,
-            Self::Cancel => queue.cancel(&job_ids, RETENTION).await.map(said),
+            Self::Cancel => queue.cancel(&job_ids).await.map(said),
             Self::Retry => queue.retry(&job_ids, false, false).await.map(said),
             Self::Resubmit => queue.retry(&job_ids, true, false).await.map(said),
             Self::ResolveAccepted => {
@@ -353,25 +356,37 @@ impl Call {
                 let finding = Finding::GivenUp("support knows nothing of it".to_owned());
                 resolve(queue, &job_ids, &finding).await
             }
-            Self::Halt => world.report(queue, "submit", BreakerEvent::Halted, &job_ids[0]).await,
-            Self::Break => world.report(queue, "poll", BreakerEvent::Broken, &job_ids[0]).await,
-            Self::Limit => world.report(queue, "submit", BreakerEvent::Limited, &job_ids[0]).await,
-            Self::Open => world.report(queue, "submit", BreakerEvent::Alive, &job_ids[0]).await,
-            Self::Tick => queue.tick("w1", WAITS).await.map(|_| String::new()),
+            Self::Halt => {
+                world.report(queue, Stage::Submit, BreakerEvent::Halted, &job_ids[0]).await
+            }
+            Self::Break => {
+                world.report(queue, Stage::Poll, BreakerEvent::Broken, &job_ids[0]).await
+            }
+            Self::Limit => {
+                world.report(queue, Stage::Submit, BreakerEvent::Limited, &job_ids[0]).await
+            }
+            Self::Open => {
+                world.report(queue, Stage::Submit, BreakerEvent::Alive, &job_ids[0]).await
+            }
+            Self::Tick => queue.tick("w1").await.map(|_| String::new()),
             Self::TickBack => {
                 let earlier = Duration::from_secs(3600).as_millis();
                 let earlier = world.now - u64::try_from(earlier).unwrap();
-                queue.at(earlier).tick("w1", WAITS).await.map(|_| String::new())
+                queue.at(earlier).tick("w1").await.map(|_| String::new())
             }
             Self::Forget => queue.forget_worker("w1").await.map(|()| String::new()),
         }
     }
 }
 
-async fn resolve(queue: &Queue, ids: &[JobId], finding: &Finding) -> Result<String, QueueError> {
+async fn resolve(
+    queue: &RuledQueue,
+    ids: &[JobId],
+    finding: &Finding,
+) -> Result<String, QueueError> {
     let mut answers = Vec::new();
     for id in ids {
-        answers.push(queue.resolve(id, finding, RETENTION).await?);
+        answers.push(queue.resolve(id, finding).await?);
     }
     Ok(format!("{answers:?}"))
 }

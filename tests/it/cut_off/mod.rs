@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::cases::{Call, State};
 use self::judge::{has_ended, record, verdict};
 use self::scissors::Cut;
-use self::world::{RETENTION, World};
+use self::world::World;
 use crate::support::{id, say};
 
 /// What becomes of the caller whose call was cut off.
@@ -130,7 +130,7 @@ impl Case {
         let job_ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
         let mut reopened = Vec::new();
         if self.caller == Caller::RepeatsAfterCancel {
-            world.at_now().cancel(&job_ids, RETENTION).await.unwrap();
+            world.at_now().cancel(&job_ids).await.unwrap();
         }
         if self.caller == Caller::RepeatsAfterRetry {
             for id in ids {

@@ -5,29 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use redis::streams::{StreamAutoClaimReply, StreamId};
-use reelq::job::{Claim, Entry, EntryFields, JobId, Millis, UnknownFields};
+use reelq::job::{Claim, Entry, EntryFields, JobId, Millis, Stage, UnknownFields};
 use reelq::queue::{
-    Admission, BreakerEvent, Claimant, ConnectOptions, Hands, LongestWaits, Lost, Move, Queue,
-    QueueError, Report, Retention, Settlement, SubmitRules,
+    Admission, BreakerEvent, Claimant, ConnectOptions, Hands, Lost, Move, Queue, QueueError,
+    Report, RuledQueue, Rules, Settlement,
 };
 
 use super::judge::{has_ended, is_busy, record};
 use super::scissors::Scissors;
 use crate::support::moves::{accept, complete};
-use crate::support::{TestQueue, id, request};
+use crate::support::{RULES, TestQueue, id, request};
 
 pub(crate) const START: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY_MS: u64 = 86_400_000;
-pub(crate) const RULES: SubmitRules = SubmitRules {
+const WORLD_RULES: Rules = Rules {
+    lease: LEASE,
+    completed_retention: HOUR,
+    failed_retention: HOUR,
     max_age: Duration::from_millis(DAY_MS),
-    grace: Duration::from_secs(30),
-    max_resends: 2,
+    backoff_max: LEASE,
+    poll_max: LEASE,
+    ..RULES
 };
-pub(crate) const RETENTION: Retention = Retention { completed: HOUR, failed: HOUR };
-pub(crate) const WAITS: LongestWaits =
-    LongestWaits { lease: LEASE, submit: LEASE, unconfirmed: RULES.grace, poll: LEASE };
 const PREFIX: &str = "reelq:{video}:";
 /// After so many rounds of half a minute all leases and graces are over.
 const SOON: u32 = 8;
@@ -43,7 +44,7 @@ pub(crate) struct World {
     pub(crate) queue: TestQueue,
     pub(crate) scissors: Scissors,
     /// The queue behind the scissors.
-    pub(crate) cut: Queue,
+    pub(crate) cut: RuledQueue,
     pub(crate) now: u64,
     pub(crate) number: u64,
     /// POSTs sent so far, by job.
@@ -60,6 +61,7 @@ impl World {
         let scissors = Scissors::start(&queue.url).await;
         let name = reelq::job::QueueName::new("video").unwrap();
         let cut = Queue::connect(ConnectOptions::new(scissors.url()), &name).await.unwrap();
+        let cut = cut.with_rules(WORLD_RULES);
         Self {
             queue,
             scissors,
@@ -83,8 +85,8 @@ impl World {
     }
 
     /// The queue at the present time, without scissors.
-    pub(crate) fn at_now(&self) -> Queue {
-        self.queue.queue.at(self.now)
+    pub(crate) fn at_now(&self) -> RuledQueue {
+        self.queue.queue.with_rules(WORLD_RULES).at(self.now)
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {
@@ -93,7 +95,7 @@ impl World {
     }
 
     pub(crate) fn claimant(&self, worker: &'static str) -> Claimant<'static> {
-        Claimant { worker, lease: LEASE, limit: 100, number: self.number, rate: None }
+        Claimant { worker, limit: 100, number: self.number, rate: None }
     }
 
     pub(crate) async fn enqueue(&self, ids: &[String], not_before: Option<u64>) {
@@ -125,11 +127,11 @@ impl World {
     /// Lets `w1` claim what is due to be submitted.
     pub(crate) async fn claim_submits(
         &mut self,
-        queue: &Queue,
+        queue: &RuledQueue,
         rate: Option<f64>,
     ) -> Result<String, QueueError> {
         let claimant = Claimant { rate, ..self.claimant("w1") };
-        let claimed = queue.claim_submits(claimant, RULES, RETENTION).await?.0;
+        let claimed = queue.claim_submits(claimant).await?.0;
         for job in claimed.jobs {
             self.begin(&job.id);
             self.held.push((job.id.to_string(), job.claim, Hold::Post));
@@ -140,19 +142,23 @@ impl World {
     /// Lets `w1` claim what is due to be checked.
     pub(crate) async fn claim_polls(
         &mut self,
-        queue: &Queue,
+        queue: &RuledQueue,
         rate: Option<f64>,
     ) -> Result<String, QueueError> {
         let claimant = Claimant { rate, ..self.claimant("w1") };
-        for job in queue.claim_polls(claimant, RETENTION).await?.jobs {
+        for job in queue.claim_polls(claimant).await?.jobs {
             self.held.push((job.id.to_string(), job.claim, Hold::Check));
         }
         Ok(String::new())
     }
 
     /// Lets `w1` admit what it has read.
-    pub(crate) async fn admit(&mut self, queue: &Queue, free: usize) -> Result<String, QueueError> {
-        let hands = Hands { worker: "w1", lease: LEASE, free, number: self.number };
+    pub(crate) async fn admit(
+        &mut self,
+        queue: &RuledQueue,
+        free: usize,
+    ) -> Result<String, QueueError> {
+        let hands = Hands { worker: "w1", free, number: self.number };
         let admitted = queue.admit(hands, &self.entries).await?.admissions;
         for (index, admission) in admitted.iter().enumerate() {
             if *admission == Admission::Leased {
@@ -167,7 +173,7 @@ impl World {
     /// Lets `w1` settle jobs, each under the claim that its record has.
     pub(crate) async fn settle(
         &mut self,
-        queue: &Queue,
+        queue: &RuledQueue,
         ids: &[String],
         to: &Move,
     ) -> Result<String, QueueError> {
@@ -178,7 +184,7 @@ impl World {
             let claim = Claim(claim.parse().unwrap());
             settlements.push(Settlement { id: id(name), claim, to: to.clone() });
         }
-        let settled = queue.settle("w1", &settlements, RULES, RETENTION).await?;
+        let settled = queue.settle("w1", &settlements).await?;
         self.held.clear();
         Ok(format!("{settled:?}"))
     }
@@ -191,22 +197,22 @@ impl World {
 
     pub(crate) async fn reclaim(
         &self,
-        queue: &Queue,
+        queue: &RuledQueue,
         lost: Lost<'_>,
     ) -> Result<String, QueueError> {
-        queue.reclaim(lost, RULES, RETENTION).await.map(|_| String::new())
+        queue.reclaim(lost).await.map(|_| String::new())
     }
 
     pub(crate) async fn report(
         &self,
-        queue: &Queue,
-        stage: &'static str,
+        queue: &RuledQueue,
+        stage: Stage,
         event: BreakerEvent,
         job: &JobId,
     ) -> Result<String, QueueError> {
         let (wait, wait_at_most) = (Duration::from_secs(1), Duration::from_secs(3));
         let report = Report { stage, event, reason: "403", wait, wait_at_most, job };
-        queue.report(report, RULES).await.map(|_| String::new())
+        queue.report(report).await.map(|_| String::new())
     }
 
     /// Lets `w1` do its work with what it holds: each POST is accepted, each check finds the video.
@@ -217,7 +223,7 @@ impl World {
                 Hold::Check => complete(),
             };
             let settlement = Settlement { id: id(&name), claim, to };
-            self.at_now().settle("w1", &[settlement], RULES, RETENTION).await.unwrap();
+            self.at_now().settle("w1", &[settlement]).await.unwrap();
         }
     }
 
@@ -246,10 +252,10 @@ impl World {
 
     async fn turn(&mut self, bought: &BTreeSet<String>) -> Result<(), String> {
         let queue = self.at_now();
-        queue.tick("w2", WAITS).await.unwrap();
+        queue.tick("w2").await.unwrap();
         self.adopt(&queue).await;
         self.next_number();
-        let claimed = queue.claim_submits(self.claimant("w2"), RULES, RETENTION).await.unwrap().0;
+        let claimed = queue.claim_submits(self.claimant("w2")).await.unwrap().0;
         let probed = claimed.is_probe;
         for job in claimed.jobs {
             if bought.contains(job.id.as_str()) {
@@ -258,19 +264,19 @@ impl World {
             self.begin(&job.id);
             let to = accept(&format!("w2-{}-{}", job.id, self.posts[job.id.as_str()]));
             let settlement = Settlement { id: job.id.clone(), claim: job.claim, to };
-            queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
+            queue.settle("w2", &[settlement]).await.unwrap();
             if probed {
-                self.report(&queue, "submit", BreakerEvent::Alive, &job.id).await.unwrap();
+                self.report(&queue, Stage::Submit, BreakerEvent::Alive, &job.id).await.unwrap();
             }
         }
         self.now += 2000;
         let queue = self.at_now();
-        let claimed = queue.claim_polls(self.claimant("w2"), RETENTION).await.unwrap();
+        let claimed = queue.claim_polls(self.claimant("w2")).await.unwrap();
         for job in claimed.jobs {
             let settlement = Settlement { id: job.id.clone(), claim: job.claim, to: complete() };
-            queue.settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
+            queue.settle("w2", &[settlement]).await.unwrap();
             if claimed.is_probe {
-                self.report(&queue, "poll", BreakerEvent::Alive, &job.id).await.unwrap();
+                self.report(&queue, Stage::Poll, BreakerEvent::Alive, &job.id).await.unwrap();
             }
         }
         self.reclaim(&queue, Lost::Overdue).await.unwrap();
@@ -278,7 +284,7 @@ impl World {
     }
 
     /// Admits what lies unadmitted with whatever reader.
-    async fn adopt(&self, queue: &Queue) {
+    async fn adopt(&self, queue: &RuledQueue) {
         let jobs = format!("{PREFIX}jobs");
         let claim = ["XAUTOCLAIM", &jobs, "workers", "w2", "0", "0-0", "COUNT", "100"];
         let found: StreamAutoClaimReply = self.queue.command(&claim).await;
@@ -288,7 +294,7 @@ impl World {
         };
         let entries: Vec<_> = found.claimed.into_iter().map(entry).collect();
         if !entries.is_empty() {
-            let hands = Hands { worker: "w2", lease: LEASE, free: 0, number: 0 };
+            let hands = Hands { worker: "w2", free: 0, number: 0 };
             queue.admit(hands, &entries).await.unwrap();
         }
     }

@@ -15,7 +15,7 @@ pub(crate) use self::settle::Outcome;
 pub(crate) const LEASE_MS: u64 = 60_000;
 pub(crate) const MAX_AGE_MS: u64 = 600_000;
 pub(crate) const GRACE_MS: u64 = 30_000;
-pub(crate) const MAX_RESENDS: u32 = 2;
+pub(crate) const MAX_UNCONFIRMED: u32 = 2;
 /// How long before its time-out a POST began.
 pub(crate) const SENT_AGO_MS: u64 = 7000;
 pub(crate) const VIDEO_URL: &str = "https://cdn.example/v.mp4";
@@ -154,7 +154,7 @@ impl Job {
         if hold {
             self.set("held", 1);
         }
-        let due = if hold || self.number("unconfirmed") > u64::from(MAX_RESENDS) {
+        let due = if hold || self.number("unconfirmed") > u64::from(MAX_UNCONFIRMED) {
             self.deadline()
         } else {
             sent_at + GRACE_MS

@@ -15,23 +15,25 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestRunner};
 use reelq::job::{Claim, EntryFields, ErrorCode, Fault, Request};
 use reelq::queue::{
-    Admission, Claimant, End, Finding, Hands, Lost, Move, Operated, Queue, Retention, Settled,
-    Settlement, SubmitRules,
+    Admission, Claimant, End, Finding, Hands, Lost, Move, Operated, RuledQueue, Rules, Settled,
+    Settlement,
 };
 
 use self::life::{
-    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_RESENDS, Model, Outcome, SENT_AGO_MS, STREAK, VIDEO_URL,
+    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_UNCONFIRMED, Model, Outcome, SENT_AGO_MS, STREAK, VIDEO_URL,
 };
-use super::support::{TestQueue, id};
+use super::support::{RULES, TestQueue, id};
 
 const START: u64 = 1_800_000_000_000;
-const RULES: SubmitRules = SubmitRules {
+const MODEL_RULES: Rules = Rules {
+    lease: Duration::from_millis(LEASE_MS),
     max_age: Duration::from_millis(MAX_AGE_MS),
-    grace: Duration::from_millis(GRACE_MS),
-    max_resends: MAX_RESENDS,
+    unconfirmed_grace: Duration::from_millis(GRACE_MS),
+    max_unconfirmed: MAX_UNCONFIRMED,
+    completed_retention: Duration::from_secs(3600),
+    failed_retention: Duration::from_secs(3600),
+    ..RULES
 };
-const RETENTION: Retention =
-    Retention { completed: Duration::from_secs(3600), failed: Duration::from_secs(3600) };
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
 const WORKERS: [&str; 2] = ["w1", "w2"];
 
@@ -139,8 +141,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn at_now(&self) -> Queue {
-        self.queue.queue.at(self.model.now)
+    fn at_now(&self) -> RuledQueue {
+        self.queue.queue.with_rules(MODEL_RULES).at(self.model.now)
     }
 
     async fn take(&mut self, step: &Step) -> Result<(), String> {
@@ -166,8 +168,7 @@ impl Run<'_> {
             Step::Cancel { id: index } => {
                 let (expected, ids) = (self.model.cancel(IDS[*index]), [id(IDS[*index])]);
                 let queue = self.at_now();
-                twice(expected, async || queue.cancel(&ids, RETENTION).await.unwrap().remove(0))
-                    .await
+                twice(expected, async || queue.cancel(&ids).await.unwrap().remove(0)).await
             }
             Step::Retry { id: index, resubmit } => {
                 let expected = self.model.retry(IDS[*index], *resubmit);
@@ -180,8 +181,7 @@ impl Run<'_> {
             Step::Resolve { id: index, finding } => {
                 let expected = self.model.resolve(IDS[*index], finding);
                 let (queue, id) = (self.at_now(), id(IDS[*index]));
-                twice(expected, async || queue.resolve(&id, finding, RETENTION).await.unwrap())
-                    .await
+                twice(expected, async || queue.resolve(&id, finding).await.unwrap()).await
             }
             Step::Wait { ms } => {
                 self.model.now += ms;
@@ -222,8 +222,7 @@ impl Run<'_> {
                     fields,
                 };
                 self.number += 1;
-                let lease = Duration::from_millis(LEASE_MS);
-                let hands = Hands { worker, lease, free: 1, number: self.number };
+                let hands = Hands { worker, free: 1, number: self.number };
                 queue.admit(hands, &[(String::new(), entry)]).await.unwrap().admissions[0]
             }
         };
@@ -240,8 +239,7 @@ impl Run<'_> {
         submits: bool,
     ) -> Result<(), String> {
         self.number += 1;
-        let lease = Duration::from_millis(LEASE_MS);
-        let claimant = Claimant { worker, lease, limit, number: self.number, rate: None };
+        let claimant = Claimant { worker, limit, number: self.number, rate: None };
         let expected = if submits {
             self.model.claim_submits(worker, limit)
         } else {
@@ -250,10 +248,10 @@ impl Run<'_> {
         let queue = self.at_now();
         let claim = async || -> Vec<(String, u64)> {
             if submits {
-                let claimed = queue.claim_submits(claimant, RULES, RETENTION).await.unwrap().0;
+                let claimed = queue.claim_submits(claimant).await.unwrap().0;
                 claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
             } else {
-                let claimed = queue.claim_polls(claimant, RETENTION).await.unwrap();
+                let claimed = queue.claim_polls(claimant).await.unwrap();
                 claimed.jobs.into_iter().map(|job| (job.id.to_string(), job.claim.0)).collect()
             }
         };
@@ -274,7 +272,7 @@ impl Run<'_> {
         let queue = self.at_now();
         let settle = async || {
             let settlement = std::slice::from_ref(&settlement);
-            queue.settle(worker, settlement, RULES, RETENTION).await.unwrap()[0]
+            queue.settle(worker, settlement).await.unwrap()[0]
         };
         same(settle().await, expected)?;
         // Only what was recorded can be asked for again: a second acceptance is one too many
@@ -289,8 +287,8 @@ impl Run<'_> {
         let expected = self.model.reclaim(dead);
         let lost = dead.map_or(Lost::Overdue, |name| Lost::Worker { name, skip: 0 });
         let queue = self.at_now();
-        same(queue.reclaim(lost, RULES, RETENTION).await.unwrap().taken, expected)?;
-        same(queue.reclaim(lost, RULES, RETENTION).await.unwrap().taken, 0)
+        same(queue.reclaim(lost).await.unwrap().taken, expected)?;
+        same(queue.reclaim(lost).await.unwrap().taken, 0)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::job::JobId;
+use reelq::job::{JobId, Stage};
 use reelq::queue::{
     BreakerEvent, Claimant, Claimed, Overdue, Report, Settled, StageState, SubmitClaim,
 };
 
 use super::super::support::{id, job};
-use super::{RETENTION, RULES, Scene, WAITS, check, refused};
+use super::{Scene, check, refused};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,13 +17,13 @@ impl Scene {
     /// BreakerEvent of the submit stage, from the call of this job.
     pub(super) async fn report(&self, after_ms: u64, event: BreakerEvent, job: &JobId) -> bool {
         let (wait, wait_at_most) = (SECOND, 3 * SECOND);
-        let report = Report { stage: "submit", event, reason: "403", wait, wait_at_most, job };
-        self.at(after_ms).report(report, RULES).await.unwrap()
+        let report = Report { stage: Stage::Submit, event, reason: "403", wait, wait_at_most, job };
+        self.at(after_ms).report(report).await.unwrap()
     }
 
     async fn claim(&self, after_ms: u64, rate: Option<f64>) -> (Claimed<SubmitClaim>, Overdue) {
         let claimant = Claimant { rate, ..self.claimant("w1") };
-        self.at(after_ms).claim_submits(claimant, RULES, RETENTION).await.unwrap()
+        self.at(after_ms).claim_submits(claimant).await.unwrap()
     }
 
     /// The ids that a claim takes.
@@ -51,7 +51,7 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     assert_eq!(closed.next_in, Some(Duration::from_millis(1)));
     let claimant = scene.claimant("w1");
     let probe = async || {
-        let claimed = scene.at(1000).claim_submits(claimant, RULES, RETENTION).await.unwrap().0;
+        let claimed = scene.at(1000).claim_submits(claimant).await.unwrap().0;
         (claimed.jobs, claimed.is_probe)
     };
     let first = probe().await;
@@ -137,7 +137,7 @@ async fn a_halt_says_more_than_a_break_and_a_break_more_than_a_limit() {
     assert!(!scene.report(2, BreakerEvent::Limited, &a).await);
     assert!(scene.report(3, BreakerEvent::Halted, &a).await);
     assert!(!scene.report(4, BreakerEvent::Broken, &a).await);
-    assert_eq!(scene.at(5).stats().await.unwrap().stages["submit"].state, "halted");
+    assert_eq!(scene.at(5).stats().await.unwrap().stages.submit.state, StageState::Halted);
 }
 
 #[tokio::test]
@@ -296,8 +296,8 @@ async fn a_limit_that_asks_for_a_longer_wait_prolongs_it() {
     assert!(scene.report(0, BreakerEvent::Limited, job).await);
     let (wait, wait_at_most) = (120 * SECOND, 3 * SECOND);
     let event = BreakerEvent::Limited;
-    let longer = Report { stage: "submit", event, reason: "429", wait, wait_at_most, job };
-    let report = async || scene.at(10).report(longer, RULES).await.unwrap();
+    let longer = Report { stage: Stage::Submit, event, reason: "429", wait, wait_at_most, job };
+    let report = async || scene.at(10).report(longer).await.unwrap();
     assert!(report().await);
     scene.twice(false, report).await;
     assert_eq!(scene.taken(120_009, None).await.len(), 0);
@@ -318,7 +318,7 @@ async fn a_probe_rather_takes_a_job_that_was_never_sent() {
 async fn a_limit_is_forgotten_when_nobody_calls() {
     let scene = Scene::new().await;
     assert!(scene.report(0, BreakerEvent::Limited, &id("a")).await);
-    let beat = async |after_ms| scene.at(after_ms).tick("w1", WAITS).await.unwrap().submit.state;
+    let beat = async |after_ms| scene.at(after_ms).tick("w1").await.unwrap().stages.submit.state;
     assert_eq!(beat(9900).await, StageState::Limited, "2 * 2^8.9 a second: under a thousand");
     assert_eq!(beat(10_100).await, StageState::Open);
     assert!(!scene.0.exists("stage:submit").await);

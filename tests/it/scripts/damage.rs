@@ -4,7 +4,7 @@ use reelq::job::Claim;
 use reelq::queue::{Admission, Lost, Move, Settled, Settlement};
 
 use super::super::support::{id, job};
-use super::{RETENTION, RULES, Scene, accept, complete, repoll, requeue, unconfirm};
+use super::{Scene, accept, complete, repoll, requeue, unconfirm};
 
 /// What can be done to the record of the job `bad`.
 const DAMAGES: [&[&str]; 6] = [
@@ -74,7 +74,7 @@ impl Scene {
     async fn settle_pair(&self, after_ms: u64, claim: u64, to: Move) -> Settled {
         let settlement = |name| Settlement { id: id(name), claim: Claim(claim), to: to.clone() };
         let pair = [settlement("bad"), settlement("good")];
-        self.at(after_ms).settle("w1", &pair, RULES, RETENTION).await.unwrap()[1]
+        self.at(after_ms).settle("w1", &pair).await.unwrap()[1]
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_damaged_record_does_not_stop_claims_and_recoveries() {
         scene.claim_submits(0).await;
         scene.damage(damage).await;
         let dead = Lost::Worker { name: "w1", skip: 0 };
-        assert_eq!(scene.at(9).reclaim(dead, RULES, RETENTION).await.unwrap().taken, 2);
+        assert_eq!(scene.at(9).reclaim(dead).await.unwrap().taken, 2);
 
         let scene = Scene::pair().await;
         scene.claim_submits(0).await;

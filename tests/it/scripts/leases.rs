@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, SILENT_AFTER, SubmitRules};
+use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, Rules, SILENT_AFTER};
 
-use super::{RETENTION, RULES, Scene, WAITS, check};
+use super::{Scene, check};
+use crate::support::RULES;
 
 #[tokio::test]
 async fn reclaim_takes_back_what_was_held_too_long() {
@@ -36,10 +37,10 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
     let scene = Scene::new().await;
     scene.submitting("mine", 0).await;
     scene.waiting("theirs").await;
-    let theirs = scene.at(0).claim_submits(scene.claimant("w2"), RULES, RETENTION).await.unwrap().0;
+    let theirs = scene.at(0).claim_submits(scene.claimant("w2")).await.unwrap().0;
     assert_eq!(theirs.jobs.len(), 1);
     let dead = Lost::Worker { name: "w2", skip: 0 };
-    let reclaimed = scene.at(100).reclaim(dead, RULES, RETENTION).await.unwrap();
+    let reclaimed = scene.at(100).reclaim(dead).await.unwrap();
     assert_eq!((reclaimed.taken, reclaimed.seen), (1, 2));
     check(
         &scene.0.dump().await,
@@ -60,15 +61,12 @@ async fn reclaim_takes_back_what_a_dead_worker_held_and_leaves_the_living_alone(
 async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
     let scene = Scene::new().await;
     scene.waiting("a").await;
-    let patient = SubmitRules { max_resends: 100, ..RULES };
+    let patient = Rules { max_unconfirmed: 100, ..RULES };
     for crash in 0..MAX_RECOVERIES {
-        let queue = scene.at(u64::from(crash) * 100_000);
-        assert_eq!(
-            queue.claim_submits(scene.claimant("w1"), patient, RETENTION).await?.0.jobs.len(),
-            1
-        );
-        let later = scene.at(u64::from(crash) * 100_000 + 60_000);
-        assert_eq!(later.reclaim(Lost::Overdue, patient, RETENTION).await?.taken, 1);
+        let queue = scene.at(u64::from(crash) * 100_000).with_rules(patient);
+        assert_eq!(queue.claim_submits(scene.claimant("w1")).await?.0.jobs.len(), 1);
+        let later = scene.at(u64::from(crash) * 100_000 + 60_000).with_rules(patient);
+        assert_eq!(later.reclaim(Lost::Overdue).await?.taken, 1);
     }
     check(
         &scene.0.dump().await,
@@ -87,14 +85,14 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
 #[tokio::test]
 async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), QueueError> {
     let scene = Scene::new().await;
-    scene.at(0).tick("w2", WAITS).await?;
+    scene.at(0).tick("w2").await?;
     scene.polling("a").await;
-    let tick = scene.at(3999).tick("w1", WAITS).await?;
+    let tick = scene.at(3999).tick("w1").await?;
     assert_eq!(tick.silent, Vec::<String>::new());
-    assert_eq!((tick.submit_in, tick.poll_in), (None, Some(Duration::ZERO)));
+    assert_eq!((tick.due_in.submit, tick.due_in.poll), (None, Some(Duration::ZERO)));
     scene.waiting("b").await;
-    let tick = scene.at(4000).tick("w1", WAITS).await?;
-    assert_eq!((tick.silent, tick.submit_in), (vec!["w2".to_owned()], Some(Duration::ZERO)));
+    let tick = scene.at(4000).tick("w1").await?;
+    assert_eq!((tick.silent, tick.due_in.submit), (vec!["w2".to_owned()], Some(Duration::ZERO)));
     Ok(())
 }
 
@@ -103,14 +101,14 @@ async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), Queu
 async fn a_worker_that_beats_again_keeps_what_it_holds() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
-    scene.at(0).tick("w1", WAITS).await.unwrap();
+    scene.at(0).tick("w1").await.unwrap();
     let silent_ms = u64::try_from(SILENT_AFTER.as_millis()).unwrap();
     let take_back = async |after_ms| {
         let lost = Lost::Worker { name: "w1", skip: 0 };
-        scene.at(after_ms).reclaim(lost, RULES, RETENTION).await.unwrap().taken
+        scene.at(after_ms).reclaim(lost).await.unwrap().taken
     };
     assert_eq!(take_back(silent_ms - 1).await, 0);
-    scene.at(silent_ms).tick("w1", WAITS).await.unwrap();
+    scene.at(silent_ms).tick("w1").await.unwrap();
     assert_eq!(take_back(silent_ms + 1).await, 0);
     assert_eq!(take_back(2 * silent_ms).await, 1);
 }
@@ -120,7 +118,7 @@ async fn a_worker_with_entries_pending_is_not_forgotten() {
     let scene = Scene::new().await;
     let body = r#"{"client-request-id":"a","customer-id":"c","use-case-id":"u","user-id":"u"}"#;
     let entry = [scene.delivered(&[("job", body)]).await];
-    scene.at(0).tick("w1", WAITS).await.unwrap();
+    scene.at(0).tick("w1").await.unwrap();
     let known = async || -> (u64, Vec<redis::Value>) {
         let consumers = ["XINFO", "CONSUMERS", "reelq:{video}:jobs", "workers"];
         let workers = scene.0.command(&["ZCARD", "reelq:{video}:workers"]).await;

@@ -12,35 +12,17 @@ mod submit;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use expect_test::Expect;
 use reelq::job::{Claim, Entry, UnknownFields};
 use reelq::queue::{
-    Admission, Claimant, Hands, LongestWaits, Lost, Move, PollClaim, Queue, Retention, Settled,
-    Settlement, SubmitClaim, SubmitRules,
+    Admission, Claimant, Hands, Lost, Move, PollClaim, RuledQueue, Settled, Settlement, SubmitClaim,
 };
 
 use super::support::moves::{accept, complete, expire, fail, refused, repoll, requeue, unconfirm};
 use super::support::{TestQueue, id, job};
 
 const NOW: u64 = 1_800_000_000_000;
-const LEASE: Duration = Duration::from_secs(60);
-const RULES: SubmitRules = SubmitRules {
-    max_age: Duration::from_secs(86_400),
-    grace: Duration::from_secs(30),
-    max_resends: 2,
-};
-const RETENTION: Retention =
-    Retention { completed: Duration::from_secs(100), failed: Duration::from_secs(200) };
-
-const WAITS: LongestWaits = LongestWaits {
-    lease: LEASE,
-    submit: Duration::from_secs(60),
-    unconfirmed: RULES.grace,
-    poll: Duration::from_secs(30),
-};
-
 /// A queue whose clock stands, at `NOW` plus some milliseconds.
 ///
 /// Every claim has a number of its own.
@@ -53,7 +35,7 @@ impl Scene {
         scene
     }
 
-    fn at(&self, after_ms: u64) -> Queue {
+    fn at(&self, after_ms: u64) -> RuledQueue {
         self.0.queue.at(NOW + after_ms)
     }
 
@@ -71,16 +53,16 @@ impl Scene {
     /// The next claim of this worker.
     fn claimant(&self, worker: &'static str) -> Claimant<'static> {
         let number = self.1.fetch_add(1, Ordering::Relaxed);
-        Claimant { worker, lease: LEASE, limit: 100, number, rate: None }
+        Claimant { worker, limit: 100, number, rate: None }
     }
 
     async fn claim_submits(&self, after_ms: u64) -> Vec<SubmitClaim> {
         let queue = self.at(after_ms);
-        queue.claim_submits(self.claimant("w1"), RULES, RETENTION).await.unwrap().0.jobs
+        queue.claim_submits(self.claimant("w1")).await.unwrap().0.jobs
     }
 
     async fn claim_polls(&self, after_ms: u64) -> Vec<PollClaim> {
-        self.at(after_ms).claim_polls(self.claimant("w1"), RETENTION).await.unwrap().jobs
+        self.at(after_ms).claim_polls(self.claimant("w1")).await.unwrap().jobs
     }
 
     /// A job that was accepted at 100 ms, to be checked at 1100 ms.
@@ -91,7 +73,7 @@ impl Scene {
 
     async fn settle(&self, after_ms: u64, name: &str, claim: u64, to: Move) -> Settled {
         let settlement = Settlement { id: id(name), claim: Claim(claim), to };
-        self.at(after_ms).settle("w1", &[settlement], RULES, RETENTION).await.unwrap()[0]
+        self.at(after_ms).settle("w1", &[settlement]).await.unwrap()[0]
     }
 
     /// Settles twice: the second call answers the same and changes nothing.
@@ -154,13 +136,13 @@ impl Scene {
         free: usize,
         entries: &[(String, Entry)],
     ) -> Vec<Admission> {
-        let hands = Hands { worker: "w1", lease: LEASE, free, number };
+        let hands = Hands { worker: "w1", free, number };
         self.at(0).admit(hands, entries).await.unwrap().admissions
     }
 
     /// Takes back the leases that have run out.
     async fn reclaim(&self, after_ms: u64) -> usize {
-        self.at(after_ms).reclaim(Lost::Overdue, RULES, RETENTION).await.unwrap().taken
+        self.at(after_ms).reclaim(Lost::Overdue).await.unwrap().taken
     }
 }
 

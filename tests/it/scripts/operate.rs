@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use expect_test::expect;
 use reelq::job::State;
-use reelq::queue::{Finding, Move, Operated, Settled};
+use reelq::queue::{Finding, Move, Operated, Rules, Settled};
 
 use super::super::support::id;
-use super::{RETENTION, RULES, Scene, accept, check, complete, expire, fail, repoll, unconfirm};
+use super::{Scene, accept, check, complete, expire, fail, repoll, unconfirm};
+use crate::support::RULES;
 
 impl Scene {
     async fn cancel(&self, after_ms: u64, name: &str) -> Operated {
-        self.at(after_ms).cancel(&[id(name)], RETENTION).await.unwrap().remove(0)
+        self.at(after_ms).cancel(&[id(name)]).await.unwrap().remove(0)
     }
 
     async fn retry(&self, after_ms: u64, name: &str, resubmit: bool) -> Operated {
@@ -25,7 +26,7 @@ impl Scene {
     }
 
     async fn resolve(&self, after_ms: u64, name: &str, finding: &Finding) -> Operated {
-        self.at(after_ms).resolve(&id(name), finding, RETENTION).await.unwrap()
+        self.at(after_ms).resolve(&id(name), finding).await.unwrap()
     }
 
     /// A job whose POST was not answered, at 100 ms; it is due again at 30,090 ms.
@@ -167,8 +168,8 @@ async fn retry_sends_a_held_job_once_more() {
               a 1800000050000
         "#]],
     );
-    let held = super::SubmitRules { max_resends: 0, ..RULES };
-    let claimed = scene.at(50_000).claim_submits(scene.claimant("w1"), held, RETENTION).await;
+    let held = scene.at(50_000).with_rules(Rules { max_unconfirmed: 0, ..RULES });
+    let claimed = held.claim_submits(scene.claimant("w1")).await;
     assert_eq!(claimed.unwrap().0.jobs.len(), 1, "an operator's word is above the rule");
     scene.settle(50_100, "a", 2, unconfirm(true)).await;
     assert_eq!(scene.claim_submits(90_000).await, [], "once");

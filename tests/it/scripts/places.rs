@@ -4,10 +4,7 @@ use reelq::job::Claim;
 use reelq::queue::{BreakerEvent, Lost, Move, QueueError, ServerClock, Settled, Settlement};
 
 use super::super::support::id;
-use super::{
-    NOW, RETENTION, RULES, Scene, WAITS, accept, complete, fail, refused, repoll, requeue,
-    unconfirm,
-};
+use super::{NOW, Scene, accept, complete, fail, refused, repoll, requeue, unconfirm};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -35,11 +32,10 @@ impl Scene {
     /// Lets every script look that finds members in places.
     async fn look_everywhere(&self, after_ms: u64) -> Vec<String> {
         let queue = self.at(after_ms);
-        let (claimed, _) =
-            queue.claim_submits(self.claimant("w2"), RULES, RETENTION).await.unwrap();
+        let (claimed, _) = queue.claim_submits(self.claimant("w2")).await.unwrap();
         let mut out = claimed.quarantined;
-        out.extend(queue.claim_polls(self.claimant("w2"), RETENTION).await.unwrap().quarantined);
-        out.extend(queue.reclaim(Lost::Overdue, RULES, RETENTION).await.unwrap().quarantined);
+        out.extend(queue.claim_polls(self.claimant("w2")).await.unwrap().quarantined);
+        out.extend(queue.reclaim(Lost::Overdue).await.unwrap().quarantined);
         out
     }
 }
@@ -124,7 +120,7 @@ async fn the_fence_tells_workers_of_the_same_claim_apart() {
     let scene = Scene::new().await;
     let settle = async |worker: &str, name: &str, to: Move| {
         let settlement = Settlement { id: id(name), claim: Claim(1), to };
-        scene.at(50).settle(worker, &[settlement], RULES, RETENTION).await.unwrap()[0]
+        scene.at(50).settle(worker, &[settlement]).await.unwrap()[0]
     };
     scene.submitting("a", 0).await;
     for to in [requeue(), unconfirm(false), fail()] {
@@ -136,7 +132,7 @@ async fn the_fence_tells_workers_of_the_same_claim_apart() {
     scene.polling("b").await;
     scene.claim_polls(1100).await;
     let settlement = Settlement { id: id("b"), claim: Claim(2), to: repoll("") };
-    let settled = scene.at(1200).settle("w2", &[settlement], RULES, RETENTION).await.unwrap();
+    let settled = scene.at(1200).settle("w2", &[settlement]).await.unwrap();
     assert_eq!(settled, [Settled::Stale]);
 }
 
@@ -155,7 +151,7 @@ async fn keys_of_another_type_count_as_none() {
     assert_eq!(scene.settle(5010, "a", 2, accept("w-1")).await, Settled::Done);
     assert_eq!(scene.claim_polls(9000).await.len(), 1);
     assert_eq!(scene.settle(9010, "a", 3, complete()).await, Settled::Done);
-    scene.at(9020).tick("w1", WAITS).await.unwrap();
+    scene.at(9020).tick("w1").await.unwrap();
     for event in [BreakerEvent::Limited, BreakerEvent::Halted] {
         scene.0.command::<()>(&["SET", "reelq:{video}:stage:submit", "x"]).await;
         assert!(scene.report(9030, event, &id("a")).await, "{event:?}");
@@ -167,7 +163,7 @@ async fn keys_of_another_type_count_as_none() {
 async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten()
 -> Result<(), QueueError> {
     let scene = Scene::new().await;
-    scene.at(HOUR_MS).tick("w2", WAITS).await?;
+    scene.at(HOUR_MS).tick("w2").await?;
     let later = scene.at(HOUR_MS);
     let (request, mut fields) = super::super::support::job("scheduled");
     fields.not_before = Some(reelq::job::Millis(NOW + 2 * HOUR_MS));
@@ -183,7 +179,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
     }
     let mut beats = 0;
     loop {
-        let clock = scene.at(0).tick("w1", WAITS).await?.clock;
+        let clock = scene.at(0).tick("w1").await?.clock;
         beats += 1;
         if clock == ServerClock::WentBack {
             break;
@@ -191,7 +187,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
         assert_eq!(clock, ServerClock::PullingIn);
     }
     assert_eq!(beats, 2, "a hundred a beat");
-    assert_eq!(scene.at(0).tick("w1", WAITS).await?.clock, ServerClock::Steady);
+    assert_eq!(scene.at(0).tick("w1").await?.clock, ServerClock::Steady);
     for (place, due) in
         [("submit", 60_000), ("unconfirmed", 30_000), ("poll", 30_000), ("leases", 60_000)]
     {
@@ -209,7 +205,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
     let beats: Vec<(String, u64)> =
         scene.0.command(&["ZRANGE", "reelq:{video}:workers", "0", "-1", "WITHSCORES"]).await;
     assert_eq!(beats, [("w1".to_owned(), NOW), ("w2".to_owned(), NOW)]);
-    assert_eq!(scene.at(4000).tick("w1", WAITS).await?.silent, ["w2"], "the dead are noticed");
+    assert_eq!(scene.at(4000).tick("w1").await?.silent, ["w2"], "the dead are noticed");
     Ok(())
 }
 
@@ -221,11 +217,11 @@ async fn a_name_that_no_worker_has_is_removed_and_hides_nobody() -> Result<(), Q
         let words: [&[u8]; 4] = [b"ZADD", b"reelq:{video}:workers", b"1", &name];
         let _: u64 = scene.0.raw_command(words).await;
     }
-    scene.at(0).tick("w2", WAITS).await?;
+    scene.at(0).tick("w2").await?;
     for _twice in 0..2 {
-        scene.at(4000).tick("w1", WAITS).await?;
+        scene.at(4000).tick("w1").await?;
     }
-    assert_eq!(scene.at(4000).tick("w1", WAITS).await?.silent, ["w2"]);
+    assert_eq!(scene.at(4000).tick("w1").await?.silent, ["w2"]);
     Ok(())
 }
 
@@ -237,7 +233,7 @@ async fn a_value_that_is_no_text_holds_up_nobody() {
     scene.polling("good").await;
     let words: [&[u8]; 4] = [b"HSET", b"reelq:{video}:job:bad", b"whilter-request-id", b"w-\xff"];
     let _: u64 = scene.0.raw_command(words).await;
-    let claimed = scene.at(5000).claim_polls(scene.claimant("w1"), RETENTION).await.unwrap();
+    let claimed = scene.at(5000).claim_polls(scene.claimant("w1")).await.unwrap();
     let jobs: Vec<_> = claimed.jobs.iter().map(|job| job.id.as_str()).collect();
     assert_eq!((jobs, claimed.unreadable), (vec!["good"], vec!["bad".to_owned()]));
 }

@@ -7,7 +7,7 @@ use reelq::job::Claim;
 use reelq::queue::{PollClaim, Settled};
 
 use super::super::support::id;
-use super::{RETENTION, Scene, check, complete, expire, fail, repoll};
+use super::{Scene, check, complete, expire, fail, repoll};
 
 #[tokio::test]
 async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
@@ -15,7 +15,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
     scene.polling("a").await;
     assert_eq!(scene.claim_polls(1099).await, []);
     let claimant = scene.claimant("w1");
-    let claim = async || scene.at(1150).claim_polls(claimant, RETENTION).await.unwrap().jobs;
+    let claim = async || scene.at(1150).claim_polls(claimant).await.unwrap().jobs;
     let claimed = claim().await;
     scene.twice(claimed.clone(), claim).await;
     let expected = PollClaim {

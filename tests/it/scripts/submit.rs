@@ -7,7 +7,7 @@ use reelq::job::Claim;
 use reelq::queue::{Claimant, Settled};
 
 use super::super::support::id;
-use super::{RETENTION, RULES, Scene, accept, check, fail, requeue, unconfirm};
+use super::{Scene, accept, check, fail, requeue, unconfirm};
 
 #[tokio::test]
 async fn claim_submit_takes_what_is_due_and_counts_the_post() {
@@ -37,7 +37,7 @@ async fn claim_submit_gives_the_same_jobs_again_when_its_reply_was_lost() {
     let first = Claimant { limit: 2, ..scene.claimant("w1") };
     let claim = async |after_ms, claimant| {
         let queue = scene.at(after_ms);
-        queue.claim_submits(claimant, RULES, RETENTION).await.unwrap().0.jobs
+        queue.claim_submits(claimant).await.unwrap().0.jobs
     };
     let taken = claim(10, first).await;
     scene.twice(taken, async || claim(10, first).await).await;
@@ -60,13 +60,11 @@ async fn claim_submit_says_when_the_next_is_due_and_respects_the_pause() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
     assert_eq!(scene.settle(0, "a", 1, requeue()).await, Settled::Done);
-    let claimed =
-        scene.at(500).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
+    let claimed = scene.at(500).claim_submits(scene.claimant("w1")).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, Some(Duration::from_millis(1500))));
     let _: () = scene.0.command(&["SET", "reelq:{video}:paused", "holiday"]).await;
     let before = scene.0.dump().await;
-    let claimed =
-        scene.at(9000).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
+    let claimed = scene.at(9000).claim_submits(scene.claimant("w1")).await.unwrap().0;
     assert_eq!((claimed.jobs.len(), claimed.next_in), (0, None));
     assert_eq!(scene.0.dump().await, before);
 }
@@ -232,8 +230,7 @@ async fn unconfirm_can_hold_a_job() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
     scene.settle_twice(100, "a", 1, unconfirm(true), Settled::Done).await;
-    let claimed =
-        scene.at(60_000).claim_submits(scene.claimant("w1"), RULES, RETENTION).await.unwrap().0;
+    let claimed = scene.at(60_000).claim_submits(scene.claimant("w1")).await.unwrap().0;
     assert_eq!((claimed.jobs, claimed.next_in), (vec![], Some(Duration::from_secs(86_340))));
     // A halt moves the deadline; the job stays held.
     let two_hours_later = "1800007200000";

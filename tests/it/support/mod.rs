@@ -6,20 +6,35 @@ pub(crate) mod processes;
 pub(crate) mod proxy;
 
 use std::io::Write;
+use std::time::Duration;
 
 use reelq::cli::private_redis::PrivateRedis;
 use reelq::job::{EntryFields, JobId, QueueName, Request};
-use reelq::queue::{ConnectOptions, Queue};
+use reelq::queue::{ConnectOptions, Queue, RuledQueue, Rules};
 
 /// The server that the tests are to use, as the README's test command sets it.
 pub(crate) fn redis_command() -> Option<String> {
     std::env::var_os("REELQ_REDIS_SERVER").map(|it| it.to_string_lossy().into_owned())
 }
 
+/// The rules of the tests' queues; a test that needs others says so.
+pub(crate) const RULES: Rules = Rules {
+    lease: Duration::from_secs(60),
+    completed_retention: Duration::from_secs(100),
+    failed_retention: Duration::from_secs(200),
+    results_retention: Duration::from_secs(100),
+    results_max_age: Duration::from_secs(200),
+    max_age: Duration::from_secs(86_400),
+    unconfirmed_grace: Duration::from_secs(30),
+    max_unconfirmed: 2,
+    backoff_max: Duration::from_secs(60),
+    poll_max: Duration::from_secs(30),
+};
+
 /// A Redis and a queue on it.
 pub(crate) struct TestQueue {
     pub(crate) url: String,
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) raw: redis::aio::MultiplexedConnection,
     /// Ended with the queue, if it is ours.
     _redis: Option<PrivateRedis>,
@@ -36,9 +51,10 @@ impl TestQueue {
     pub(crate) async fn on(url: String, redis: Option<PrivateRedis>) -> Self {
         let name = QueueName::new("video").unwrap();
         let queue = Queue::connect(ConnectOptions::new(&url), &name).await.unwrap();
+        let queue = queue.with_rules(RULES);
         let client = redis::Client::open(url.as_str()).unwrap();
-        let config = redis::AsyncConnectionConfig::new()
-            .set_response_timeout(Some(std::time::Duration::from_secs(20)));
+        let config =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
         let raw = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         Self { url, queue, raw, _redis: redis }
     }

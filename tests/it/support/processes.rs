@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reelq::config::{Settings, Source};
 use reelq::sandbox::{self, Sandbox};
+use reelq::setup;
 use reelq::worker::Worker;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -98,7 +99,7 @@ impl Site {
         let file = Some((self.configuration.clone(), text));
         let source = Source { file, environment: self.environment.clone() };
         let loaded = Settings::from_source(source).unwrap();
-        let queue = self.queue.queue.clone();
+        let queue = self.queue.queue.with_rules(setup::rules(&loaded.settings));
         Worker::start(&loaded.settings, loaded.api().unwrap(), queue).await.unwrap()
     }
 

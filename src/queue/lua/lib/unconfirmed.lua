@@ -19,15 +19,15 @@ end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when the
 -- grace after `sent_at` is over, or held until its deadline when it is to be held (which its
--- record keeps, since a deadline may move) or was sent again `rules.max_resends` times. `fields`
+-- record keeps, since a deadline may move) or was sent again `rules.max_unconfirmed` times. `fields`
 -- are those of `read_unconfirmed`; `changes` are written as well. The caller takes it out of its
 -- place.
 local function to_unconfirmed(id, fields, sent_at, hold, event, changes, now, rules)
   local unconfirmed, history, recoveries, resend, held, accepted_at, not_before, retried_at, expires_at =
     unpack(fields, 1, 9)
   local times = num(unconfirmed) + 1
-  local due = int(sent_at + rules.grace_ms)
-  if hold or times > rules.max_resends then
+  local due = int(sent_at + rules.unconfirmed_grace_ms)
+  if hold or times > rules.max_unconfirmed then
     due = int(submit_deadline(rules.max_age_ms, 0, accepted_at, not_before, retried_at, expires_at))
   end
   local record = P .. 'job:' .. id

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reelq::job::lifecycle::{Event, State};
 use reelq::queue::{Admission, MAX_RECOVERIES};
 
-use super::{Job, MAX_RESENDS, Model, Place};
+use super::{Job, MAX_UNCONFIRMED, Model, Place};
 
 impl Model {
     pub(crate) fn admit(
@@ -82,7 +82,7 @@ impl Model {
                 };
                 self.end(&id, event, Some(error));
             } else if job.state == State::Unconfirmed
-                && (job.number("unconfirmed") > u64::from(MAX_RESENDS)
+                && (job.number("unconfirmed") > u64::from(MAX_UNCONFIRMED)
                     || job.fields.contains_key("held"))
                 && !job.fields.contains_key("resend")
             {
