@@ -11,12 +11,18 @@
 //!
 //! ```text
 //! cli                     commands: parse, call the library, print
-//!   gateway  sandbox      health and metrics over HTTP; a stand-in for the remote API
-//!     worker              intake, claim loops, settler, pulse, sweeper; apalis is named here only
-//!       whilter  queue    the API's client; the queue on Redis and its scripts
-//!         job             pure rules: request, life cycle, outcomes, backoff
+//!   http  sandbox         what a process serves: health, metrics; a stand-in for the remote API
+//!     worker              roles: intake, heartbeat, rescuer, settler, rights, wake
+//!       stages            submit and poll: claim loop, apalis backend (apalis is named here only)
+//!       api_health        breaker, slow start, fault log
+//!         whilter  queue  the API's client; the queue on Redis: rules, moves, scripts
+//!           job           pure rules: request, life cycle, stage, outcomes, backoff
+//! setup                   the settings as the queue's rules
 //! config  telemetry       settings in, logs and metrics out
 //! ```
+//!
+//! A module uses those below it and none above, and no two files use each other; tests hold it to
+//! that.
 //!
 //! # Invariants
 //!

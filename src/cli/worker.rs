@@ -19,7 +19,7 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     tracing::info!(config.file = file, "configuration");
     let queue = connect(&loaded).await?;
     warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
-    let mut worker = Worker::start(settings, api, queue.clone()).await?;
+    let mut worker = Worker::start(settings, api, queue.clone())?;
     if let Some(listen) = settings.http.listen {
         let operations = Operations {
             queue: Queue::clone(&queue),

@@ -9,7 +9,7 @@
 //!     [*] --> submitting: admitted into free hands (admit)
 //!     waiting --> submitting: claimed (claim_submit)
 //!     waiting --> expired: overdue (claim_submit)
-//!     waiting --> failed: overdue unanswered (claim_submit)
+//!     waiting --> failed: overdue unconfirmed (claim_submit)
 //!     waiting --> polling: accepted (accept)
 //!     submitting --> polling: accepted (accept)
 //!     submitting --> waiting: retry later (requeue)
@@ -55,20 +55,39 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// To be submitted, first or again, when its time has come.
+    ///
+    /// Whoever admits the job, or settles a POST that was surely not accepted, moves it in; a claim
+    /// moves it out. It stands in Redis alone, so nobody's death concerns it.
     Waiting,
     /// In a worker's hands; its POST may be on its way.
+    ///
+    /// A claim, or the admission by a worker with a free permit, moves it in; that worker's settler
+    /// moves it out. When the worker dies, another one's rescuer makes it `unconfirmed`.
     Submitting,
     /// A POST was sent and its answer never arrived.
+    ///
+    /// The settler moves it in, or the rescuer for a worker that died; a claim after the grace moves
+    /// it out, or an answer that comes late, or an operator. It stands in Redis alone.
     Unconfirmed,
     /// Accepted by the API; its video is asked for from time to time.
+    ///
+    /// The settler moves it in with the API's id, and out with the URL, a failure or the deadline.
+    /// Between checks it stands in Redis alone; when a worker dies during a check, another one's
+    /// rescuer makes it due again.
     Polling,
-    /// Ended with its video.
+    /// Ended with its video. The settler moves it in, or an operator who knows the URL; nothing
+    /// moves it out.
     Completed,
-    /// Ended by a fault.
+    /// Ended by a fault. The settler moves it in, a claim that finds it overdue, the rescuer in a
+    /// crash loop, or an operator; only an operator's `retry` moves it out.
     Failed,
-    /// Ended by time.
+    /// Ended by time. A claim moves it in before it was accepted, the settler after; an operator's
+    /// `retry` moves it out, or a URL that comes after all.
     Expired,
-    /// Ended by an operator.
+    /// Ended by an operator, whose `cancel` moves it in and whose `retry` moves it out.
+    ///
+    /// What is true of every end: whoever dies in the middle of it leaves a record that the next look
+    /// ends wholly (`lua/lib/ending.lua`).
     Cancelled,
 }
 
@@ -128,7 +147,7 @@ pub enum Event {
     /// Its time is over.
     Overdue,
     /// Its time is over, and an earlier POST of it was never answered.
-    OverdueUnanswered,
+    OverdueUnconfirmed,
     /// It may not be sent again.
     Held,
     /// The API accepted it.
@@ -178,7 +197,7 @@ impl Event {
             Self::AdmittedIntoHands => "admitted into free hands",
             Self::Claimed => "claimed",
             Self::Overdue => "overdue",
-            Self::OverdueUnanswered => "overdue unanswered",
+            Self::OverdueUnconfirmed => "overdue unconfirmed",
             Self::Held => "held",
             Self::Accepted => "accepted",
             Self::RetryLater => "retry later",
@@ -228,7 +247,8 @@ const fn row(
 }
 
 /// Everything that can happen to a job. What is not here does not happen: a script that meets
-/// anything else changes nothing and says so.
+/// anything else leaves the job where it stands and says so. It may still note in the record what
+/// is true all the same: an id or a URL that came too late.
 #[rustfmt::skip]
 pub const LIFE: &[Row] = &[
     row(None, Event::Admitted, State::Waiting, "admit",
@@ -239,7 +259,7 @@ pub const LIFE: &[Row] = &[
         "due, and a worker has a free permit; its POST begins"),
     row(Some(State::Waiting), Event::Overdue, State::Expired, "claim_submit",
         "older than submit.max_age, or past its expires-at"),
-    row(Some(State::Waiting), Event::OverdueUnanswered, State::Failed, "claim_submit",
+    row(Some(State::Waiting), Event::OverdueUnconfirmed, State::Failed, "claim_submit",
         "likewise, and a POST of it was never answered: it may be billed"),
     row(Some(State::Waiting), Event::Accepted, State::Polling, "accept",
         "a late answer to an earlier POST; an accepted id is true whoever brings it"),

@@ -8,9 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-/// So many 4xx answers in a row end a job.
+/// This many 4xx answers in a row end a job.
 const STATUS_REFUSED_AFTER: u32 = 5;
-/// So many 404 or 410 answers, at least, end a job.
+/// At least this many 404 or 410 answers in a row end a job.
 const UNKNOWN_AFTER: u32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

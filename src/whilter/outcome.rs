@@ -1,8 +1,9 @@
 //! What each answer of the remote API means: the table of docs/contract.md, section 7, as two
 //! pure functions, one match each.
 //!
-//! `client` calls them with whatever came back. When in doubt a submit is `Unknown` (it may be
-//! billed) and a status check is repeated (a video may be finished): nothing else loses nothing.
+//! `client` calls them with whatever came back. When in doubt a submit is `Unknown`, since it may be
+//! billed, and a status check is repeated, since the video may be finished. Any other reading could
+//! lose a video that is paid for.
 
 use std::borrow::Cow;
 use std::time::Duration;

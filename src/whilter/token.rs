@@ -178,8 +178,8 @@ impl Tokens {
         self.state().generation > generation
     }
 
-    /// Whether a refusal of a token that has just come says that others revoke ours: the one before it
-    /// was refused early as well, and until lately the API took them.
+    /// Whether other processes seem to revoke our tokens. Then a token that has just come is refused,
+    /// as the one before it was, although the API took our tokens until lately.
     pub(super) fn are_revoked_by_others(&self) -> bool {
         let state = self.state();
         state.revoked > 0 && state.worked_at.is_some_and(|at| at.elapsed() < EARLY)

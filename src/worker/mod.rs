@@ -40,7 +40,7 @@ use self::stages::start::Starter;
 use self::supervisor::Supervisor;
 use crate::config::{Api, Settings};
 use crate::job::PerStage;
-use crate::queue::{Queue, QueueError, RuledQueue};
+use crate::queue::{Queue, RuledQueue};
 use crate::whilter::{BuildError, Client, TokenTurn};
 
 pub use self::watchdog::{RoleEnded, Watchdog};
@@ -52,9 +52,6 @@ pub enum StartError {
     /// The API's client could not be made from the settings.
     #[error(transparent)]
     Client(#[from] BuildError),
-    /// Redis did not answer.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
     /// The system gave no thread.
     #[error("the heartbeat could not start: {0}")]
     Heartbeat(#[from] std::io::Error),
@@ -88,15 +85,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker under a new name.
+    /// Starts a worker under a new name, on the runtime that it is called on.
     ///
     /// # Errors
     /// [`StartError`]: nothing was started then.
-    pub async fn start(
-        settings: &Settings,
-        api: &Api,
-        queue: RuledQueue,
-    ) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings, api: &Api, queue: RuledQueue) -> Result<Self, StartError> {
         let (submits, polls) = (settings.submit.concurrency, settings.poll.concurrency);
         let client = Client::new(api, submits, polls, token_turns(&queue))?;
         let (stopped, stopped_seen) = watch::channel(false);

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes due jobs into a worker's hands to be submitted: the POST begins with the reply.
 -- Transition: waiting -> submitting (claimed), unconfirmed -> submitting (claimed)
--- Transition: waiting -> expired (overdue), waiting -> failed (overdue unanswered)
+-- Transition: waiting -> expired (overdue), waiting -> failed (overdue unconfirmed)
 -- Transition: unconfirmed -> failed (overdue)
 -- Transition: unconfirmed -> unconfirmed (held)
 -- KEYS[1] P

@@ -100,7 +100,7 @@ impl Site {
         let source = Source { file, environment: self.environment.clone() };
         let loaded = Settings::from_source(source).unwrap();
         let queue = self.queue.queue.with_rules(setup::rules(&loaded.settings));
-        Worker::start(&loaded.settings, loaded.api().unwrap(), queue).await.unwrap()
+        Worker::start(&loaded.settings, loaded.api().unwrap(), queue).unwrap()
     }
 
     /// Starts a worker; the lines that it logs are the caller's to read.

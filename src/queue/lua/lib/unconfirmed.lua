@@ -17,11 +17,11 @@ local function read_unconfirmed(record)
   return read(record, 'unconfirmed', 'history', 'recoveries', 'resend', 'held', unpack(DEADLINE))
 end
 
--- Moves a job whose POST was sent and never answered to `unconfirmed`. It is sent again when the
--- grace after `sent_at` is over, or held until its deadline when it is to be held (which its
--- record keeps, since a deadline may move) or was sent again `rules.max_unconfirmed` times. `fields`
--- are those of `read_unconfirmed`; `changes` are written as well. The caller takes it out of its
--- place.
+-- Moves a job whose POST was sent and never answered to `unconfirmed`. It is due when the grace
+-- after `sent_at` is over, and is then sent again. It is held instead, due at its deadline, when
+-- `hold` says so or when it was sent again `rules.max_unconfirmed` times. The record keeps `held`,
+-- since a deadline may move. `fields` are what `read_unconfirmed` gave; `changes`, names and values
+-- in turn, are written as well. The caller takes the job out of its place.
 local function to_unconfirmed(id, fields, sent_at, hold, event, changes, now, rules)
   local unconfirmed, history, recoveries, resend, held, accepted_at, not_before, retried_at, expires_at =
     unpack(fields, 1, 9)

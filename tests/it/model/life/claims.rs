@@ -77,7 +77,7 @@ impl Model {
             if job.deadline() <= now {
                 let (event, error) = match (job.state, job.number("unconfirmed")) {
                     (State::Waiting, 0) => (Event::Overdue, "submit-deadline"),
-                    (State::Waiting, _) => (Event::OverdueUnanswered, "submit-unconfirmed"),
+                    (State::Waiting, _) => (Event::OverdueUnconfirmed, "submit-unconfirmed"),
                     _ => (Event::Overdue, "submit-unconfirmed"),
                 };
                 self.end(&id, event, Some(error));
