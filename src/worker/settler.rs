@@ -6,6 +6,7 @@
 //! recorded is said in the log with all its ids, for nothing else knows it.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl Settler {
         let (sender, receiver) = mpsc::channel(CLAIM_BATCH);
         let unwritten = Unwritten {
             receiver,
+            arrived: Vec::with_capacity(CLAIM_BATCH),
             settlements: Vec::new(),
             origins: Vec::new(),
             stuck: Vec::new(),
@@ -67,6 +69,8 @@ impl Settler {
 #[derive(Debug)]
 pub(crate) struct Unwritten {
     receiver: mpsc::Receiver<Due>,
+    /// Empty between two batches: only its space is kept.
+    arrived: Vec<Due>,
     /// The batch that is being written.
     settlements: Vec<Settlement>,
     /// Where each of it comes from.
@@ -81,6 +85,15 @@ pub(crate) struct Unwritten {
 type Origin = (Arc<dyn LeasedJob>, Option<oneshot::Sender<Infallible>>);
 
 impl Unwritten {
+    /// Waits for settlements and takes up as many as one batch holds; 0: nobody can bring any more.
+    async fn take_up_more(&mut self) -> usize {
+        let count = self.receiver.recv_many(&mut self.arrived, CLAIM_BATCH).await;
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.drain(..).for_each(|due| self.take_up(due));
+        self.arrived = arrived;
+        count
+    }
+
     fn take_up(&mut self, due: Due) {
         self.settlements.push(due.settlement);
         self.origins.push((due.job, due.until_written));
@@ -101,27 +114,29 @@ impl Writer {
     /// Runs until nobody can bring settlements any more.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut unwritten = self.unwritten.lock().await;
-        let mut arrived = Vec::with_capacity(CLAIM_BATCH);
-        loop {
-            self.loop_watch.turned();
-            // What an earlier run was about to write goes first.
-            if unwritten.settlements.is_empty() {
-                if unwritten.stuck.len() >= MOST_STUCK {
-                    sleep_until(unwritten.stuck_until).await;
-                    self.try_stuck(&mut unwritten).await;
-                    continue;
-                }
-                let more = unwritten.receiver.recv_many(&mut arrived, CLAIM_BATCH);
-                match timeout(LONGEST_WAIT, more).await {
-                    Ok(0) if unwritten.stuck.is_empty() => return,
-                    Ok(0) => sleep_until(unwritten.stuck_until).await,
-                    Ok(_) => arrived.drain(..).for_each(|due| unwritten.take_up(due)),
-                    Err(_) => {}
-                }
+        while self.tick(&mut unwritten).await.is_continue() {}
+    }
+
+    /// Takes up what has arrived, waiting for it for a moment, and writes it; says whether more may
+    /// come.
+    async fn tick(&self, unwritten: &mut Unwritten) -> ControlFlow<()> {
+        self.loop_watch.turned();
+        // What an earlier run was about to write goes first.
+        if unwritten.settlements.is_empty() {
+            if unwritten.stuck.len() >= MOST_STUCK {
+                sleep_until(unwritten.stuck_until).await;
+                self.try_stuck(unwritten).await;
+                return ControlFlow::Continue(());
             }
-            self.write(&mut unwritten).await;
-            self.try_stuck(&mut unwritten).await;
+            match timeout(LONGEST_WAIT, unwritten.take_up_more()).await {
+                Ok(0) if unwritten.stuck.is_empty() => return ControlFlow::Break(()),
+                Ok(0) => sleep_until(unwritten.stuck_until).await,
+                Ok(_) | Err(_) => {}
+            }
         }
+        self.write(unwritten).await;
+        self.try_stuck(unwritten).await;
+        ControlFlow::Continue(())
     }
 
     /// Writes the batch; what Redis refuses whatever is with it is stuck then.

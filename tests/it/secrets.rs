@@ -9,7 +9,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::io::{BufReader, Lines};
 use tokio::net::TcpListener;
+use tokio::process::ChildStderr;
 
 use super::support::processes::{Site, body, faultless, until};
 
@@ -66,6 +68,16 @@ async fn quote(State(counts): State<Arc<Counts>>, request: Request) -> Response 
     }
 }
 
+/// All that a worker logs, to its end.
+async fn all_of(mut log: Lines<BufReader<ChildStderr>>) -> String {
+    let mut lines = String::new();
+    while let Some(line) = log.next_line().await.unwrap() {
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    lines
+}
+
 #[tokio::test]
 async fn no_secret_is_seen_anywhere() {
     const JOBS: usize = 24;
@@ -87,15 +99,8 @@ async fn no_secret_is_seen_anywhere() {
         .with("REELQ_SUBMIT__BACKOFF_MAX", "100ms")
         .with("REELQ_POLL__MAX", "100ms");
     let _: () = site.queue.command(&["CONFIG", "SET", "requirepass", REDIS_PASSWORD]).await;
-    let (worker, mut log) = site.worker_with_log();
-    let logged = tokio::spawn(async move {
-        let mut lines = String::new();
-        while let Some(line) = log.next_line().await.unwrap() {
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-        lines
-    });
+    let (worker, log) = site.worker_with_log();
+    let logged = tokio::spawn(all_of(log));
     for number in 0..JOBS {
         site.xadd(&body(&format!("job-{number}"))).await;
     }

@@ -80,11 +80,9 @@ impl State {
             Self::Waiting => world.enqueue(ids, None).await,
             Self::Halted => {
                 world.enqueue(ids, None).await;
-                let queue = world.at_now();
-                world
-                    .report(&queue, Stage::Submit, BreakerEvent::Halted, &id(&ids[0]))
-                    .await
-                    .unwrap();
+                let (queue, first) = (world.at_now(), id(&ids[0]));
+                let halted = BreakerEvent::Halted;
+                world.report(&queue, Stage::Submit, halted, &first).await.unwrap();
             }
             Self::Submitting => {
                 world.enqueue(ids, None).await;

@@ -140,6 +140,23 @@ async fn a_halt_says_more_than_a_break_and_a_break_more_than_a_limit() {
     assert_eq!(scene.at(5).stats().await.unwrap().stages.submit.state, StageState::Halted);
 }
 
+/// Claims find such a stage closed, so a good answer must be able to open it.
+#[tokio::test]
+async fn a_word_that_somebody_wrote_by_hand_closes_a_stage_as_a_break_does() {
+    let scene = Scene::new().await;
+    let _: u64 = scene.0.command(&["HSET", "reelq:{video}:stage:submit", "state", "shut"]).await;
+    scene.waiting_jobs(2).await;
+    let (claimed, _) = scene.claim(1, None).await;
+    assert_eq!((claimed.state, claimed.is_probe), (StageState::Broken, true));
+    let queue = scene.at(2);
+    assert_eq!(queue.stats().await.unwrap().stages.submit.state, StageState::Broken);
+    assert_eq!(queue.tick("w1").await.unwrap().stages.submit.state, StageState::Broken);
+    let a = id("job-0");
+    assert!(!scene.report(3, BreakerEvent::Limited, &a).await, "a break says more");
+    assert!(scene.report(4, BreakerEvent::Alive, &a).await);
+    assert_eq!(scene.taken(5, None).await, ["job-1"]);
+}
+
 #[tokio::test]
 async fn in_a_halt_no_job_ends_by_time_and_its_age_counts_from_the_end() {
     let scene = Scene::new().await;
