@@ -18,8 +18,7 @@ use super::answer::{Answer, Reply};
 use super::faults::Fault;
 use super::ledger::Progress;
 use super::options::Mode;
-use super::push::Push;
-use super::state::{Shared, State};
+use super::state::{Push, Shared, State};
 use super::stats::Endpoint;
 use super::submission::Submission;
 

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use url::Url;
 
-use super::state::Shared;
+use super::state::{Push, Shared};
 use super::stats::Endpoint;
 
 const TRIES: u32 = 3;
@@ -19,15 +18,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pushes on their way at one time.
 const CONCURRENCY: usize = 64;
-
-/// A push to be made when the video is ready.
-pub(super) struct Push {
-    pub(super) webhook: Url,
-    pub(super) accepted_at: Instant,
-    pub(super) client_request_id: String,
-    pub(super) user_id: String,
-    pub(super) video_url: String,
-}
 
 /// What is sent.
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! What all connections share: one short lock around everything that changes.
 //!
 //! `server` and `control` take it once a call, and nobody awaits while holding it. Tokens live here;
-//! what was accepted is the ledger's.
+//! what was accepted is the ledger's, and what is to be announced goes to `push` over a channel.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use url::Url;
 
 use super::faults::{Bucket, Chance};
 use super::ledger::Ledger;
 use super::options::Options;
-use super::push::Push;
 use super::stats::{Calls, Stats};
 
 /// What all connections share.
@@ -34,6 +34,15 @@ pub(super) struct State {
     ready_after: watch::Sender<Duration>,
     /// When each token was issued.
     tokens: HashMap<String, Instant>,
+}
+
+/// A push to be made when the video is ready.
+pub(super) struct Push {
+    pub(super) webhook: Url,
+    pub(super) accepted_at: Instant,
+    pub(super) client_request_id: String,
+    pub(super) user_id: String,
+    pub(super) video_url: String,
 }
 
 /// One call in hand, as long as it lives.
