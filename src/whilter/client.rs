@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::endpoints::Endpoints;
+use super::error::BuildError;
 use super::outcome;
 use super::token::{Access, NoToken, TokenTurn, Tokens};
 use super::transport::{Outgoing, Transport};
@@ -26,23 +27,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// such a POST may have been sent for all we know.
 const POSTS_IDLE: Duration = Duration::from_secs(2);
 const GETS_IDLE: Duration = Duration::from_secs(60);
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// A setting cannot be used.
-    #[error("{key} {why}")]
-    Setting {
-        /// Its name.
-        key: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The HTTP client cannot be built (TLS, the system's certificates).
-    #[error("the HTTP client cannot be built")]
-    Http(#[from] reqwest::Error),
-}
 
 /// When the request of a call began to be sent, for whoever breaks the call off: a request that
 /// was not begun was surely not accepted.

@@ -6,7 +6,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
-use super::client::BuildError;
+use super::error::BuildError;
 use crate::config::Api;
 
 /// Stands for the transaction in `api.status_path`.

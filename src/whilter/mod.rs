@@ -10,6 +10,7 @@
 mod answer;
 mod client;
 mod endpoints;
+mod error;
 mod outcome;
 #[cfg(test)]
 mod tests;
@@ -17,5 +18,6 @@ mod token;
 mod transport;
 mod wire;
 
-pub use client::{Began, BuildError, Client};
+pub use client::{Began, Client};
+pub use error::BuildError;
 pub use token::TokenTurn;

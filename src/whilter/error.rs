@@ -1,0 +1,18 @@
+//! Why there is no client. What becomes of a call is no error but an outcome of `crate::job`.
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A setting cannot be used.
+    #[error("{key} {why}")]
+    Setting {
+        /// Its name.
+        key: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The HTTP client cannot be built (TLS, the system's certificates).
+    #[error("the HTTP client cannot be built")]
+    Http(#[from] reqwest::Error),
+}
