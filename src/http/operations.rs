@@ -12,12 +12,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use metrics::gauge;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::job::Stage;
 use crate::queue::{Queue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Watchdog;
@@ -104,37 +104,31 @@ async fn render(State(shown): State<Arc<Shown>>) -> String {
 }
 
 /// Queue-wide counts, as they are served by every process.
-#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; 2^53 jobs are enough")]
 fn set_gauges(stats: &Stats) {
-    gauge!("reelq_backlog").set(stats.backlog() as f64);
+    telemetry::backlog(stats.backlog());
     for (state, count) in [
         ("waiting", stats.waiting),
         ("unconfirmed", stats.unconfirmed),
         ("polling", stats.polling),
         ("leased", stats.leased),
     ] {
-        gauge!("reelq_jobs", "state" => state).set(count as f64);
+        telemetry::jobs(state, count);
     }
-    gauge!("reelq_unconfirmed").set(stats.unconfirmed as f64);
-    gauge!("reelq_workers").set(stats.workers as f64);
-    gauge!("reelq_paused").set(u8::from(stats.paused.is_some()));
-    let oldest = [("submit", stats.oldest_submit_ms), ("poll", stats.oldest_poll_ms)];
-    for (stage, late_ms) in oldest {
-        let age = Duration::from_millis(late_ms);
-        gauge!("reelq_oldest_due_age_seconds", "stage" => stage).set(age);
-    }
+    telemetry::unconfirmed(stats.unconfirmed);
+    telemetry::workers(stats.workers);
+    telemetry::oldest_due(Stage::Submit, Duration::from_millis(stats.oldest_submit_ms));
+    telemetry::oldest_due(Stage::Poll, Duration::from_millis(stats.oldest_poll_ms));
     for (stage, view) in stats.stages.iter() {
         // A reason is words of the API: its state is label enough.
         for state in StageState::CLOSED {
-            let is_so = u8::from(view.state == state);
-            gauge!("reelq_stage_halted", "stage" => stage.as_str(), "reason" => state.as_str())
-                .set(is_so);
+            telemetry::stage_closed(stage, state.as_str(), view.state == state);
         }
         let again_at = Duration::from_millis(view.next_probe.unwrap_or_default());
-        gauge!("reelq_stage_next_probe_timestamp_seconds", "stage" => stage.as_str()).set(again_at);
+        telemetry::stage_next_probe(stage, again_at);
     }
+    // A pause holds submits back and lets videos be followed.
+    telemetry::stage_closed(Stage::Submit, "paused", stats.paused.is_some());
     for (group, age_ms) in &stats.result_groups_ms {
-        let age = Duration::from_millis(*age_ms);
-        gauge!("reelq_results_group_age_seconds", "group" => group.clone()).set(age);
+        telemetry::results_group(group, Duration::from_millis(*age_ms));
     }
 }

@@ -1,10 +1,14 @@
 //! The command line from outside: what it prints, and with which code it ends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reelq::telemetry::METRICS;
 use serde_json::Value;
 
-use super::support::processes::{Site, body, faultless};
+use super::support::processes::{Site, body, faultless, until};
+
+const SOON: Duration = Duration::from_secs(20);
 
 fn lines(output: &[u8]) -> Vec<Value> {
     let text = String::from_utf8(output.to_vec()).unwrap();
@@ -75,11 +79,41 @@ async fn mistakes_end_with_their_own_codes_and_all_at_once() {
 #[tokio::test]
 async fn a_worker_serves_health_and_metrics() {
     let (site, http) = Site::new(faultless()).await.serving().await;
+    site.queue.queue.create_results_group("readers").await.unwrap();
     let worker = site.worker();
-    site.xadd(&body("a")).await;
-    site.results_reach(1, Duration::from_secs(20)).await;
+    let is_ready = async || http.try_get("/readyz").await == Some((200, "ready\n".to_owned()));
+    until("a ready worker", SOON, is_ready).await;
     assert_eq!(http.get("/healthz").await, (200, "ok\n".to_owned()));
-    assert_eq!(http.get("/readyz").await, (200, "ready\n".to_owned()));
+    let (_, fresh) = http.get("/metrics").await;
+    for metric in METRICS {
+        let help = format!("# HELP {} {}\n", metric.name, metric.help);
+        assert!(fresh.contains(&help), "no {help:?} in\n{fresh}");
+    }
+    for zero in [
+        "reelq_backlog{queue=\"video\"} 0",
+        "reelq_jobs{queue=\"video\",state=\"unconfirmed\"} 0",
+        "reelq_results_group_age_seconds{queue=\"video\",group=\"readers\"} 0",
+        "reelq_jobs_ended_total{queue=\"video\",status=\"completed\",error=\"\"} 0",
+        "reelq_jobs_ended_total{queue=\"video\",status=\"expired\",error=\"poll-deadline\"} 0",
+        "reelq_conflicts_total{queue=\"video\"} 0",
+        "reelq_api_requests_total{queue=\"video\",endpoint=\"token\",outcome=\"401\"} 0",
+        "reelq_api_request_seconds_count{queue=\"video\",endpoint=\"submit\"} 0",
+        "reelq_pickup_seconds_count{queue=\"video\"} 0",
+        "reelq_redis_errors_total{queue=\"video\",kind=\"unavailable\"} 0",
+        "reelq_quarantined_total{queue=\"video\"} 0",
+        "reelq_stage_closed{queue=\"video\",stage=\"submit\",state=\"paused\"} 0",
+        "reelq_stage_closed{queue=\"video\",stage=\"poll\",state=\"paused\"} 0",
+        "reelq_stage_next_probe_timestamp_seconds{queue=\"video\",stage=\"poll\"} 0",
+    ] {
+        assert!(fresh.lines().any(|line| line == zero), "no {zero:?} in\n{fresh}");
+    }
+    site.xadd(&body("a")).await;
+    site.results_reach(1, SOON).await;
+    // Queue-wide gauges are counted at most every five seconds.
+    let paused = "reelq_stage_closed{queue=\"video\",stage=\"submit\",state=\"paused\"} 1";
+    assert_eq!(site.run(&["pause"]).await.status.code(), Some(0));
+    let shown = async || http.get("/metrics").await.1.contains(paused);
+    until("the pause on /metrics", SOON, shown).await;
     let (_, metrics) = http.get("/metrics").await;
     for line in [
         "reelq_jobs_ended_total{queue=\"video\",status=\"completed\",error=\"\"} 1",
@@ -88,7 +122,14 @@ async fn a_worker_serves_health_and_metrics() {
     ] {
         assert!(metrics.contains(line), "no {line:?} in\n{metrics}");
     }
+    assert_eq!(series(&metrics), series(&fresh), "each series was there from the start");
     assert_eq!(worker.stop().await, Some(0));
+}
+
+/// The names and labels of what `/metrics` shows.
+fn series(metrics: &str) -> BTreeSet<&str> {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect()
 }
 
 /// A wrong credential is everybody's first mistake: the log says so, and shows no secret.

@@ -145,7 +145,7 @@ async fn an_api_that_answers_pages_halts_the_stage() {
     };
     until("the halt in /readyz", PATIENCE, says_why).await;
     let (_, metrics) = http.get("/metrics").await;
-    let halted = r#"reelq_stage_halted{queue="video",stage="submit",reason="halted"} 1"#;
+    let halted = r#"reelq_stage_closed{queue="video",stage="submit",state="halted"} 1"#;
     assert!(metrics.contains(halted), "{metrics}");
     let again_at = metrics
         .lines()

@@ -1,0 +1,307 @@
+//! What each metric is called, how it is to be read and what it tells.
+//!
+//! The descriptions on `/metrics`, the series that are there from the start and the table of
+//! docs/contract.md, section 11, all follow from `METRICS`; tests/tidy.rs holds the last to it.
+
+use metrics::{
+    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
+};
+
+use crate::job::lifecycle::State;
+use crate::job::{ErrorCode, Stage};
+
+/// A metric of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is to be read.
+    pub kind: MetricKind,
+    /// The names of its labels, without `queue`, which all have.
+    pub labels: &'static [&'static str],
+    /// What it tells: its HELP.
+    pub help: &'static str,
+    /// The series that are there from the start.
+    known: &'static [Product],
+}
+
+/// How a metric is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// A total since the process began.
+    Counter,
+    /// A value of this moment.
+    Gauge,
+    /// How often a duration was within which bounds.
+    Histogram,
+}
+
+/// The values of each label, in the order of the labels: every combination of them is a series.
+type Product = &'static [&'static [&'static str]];
+
+/// Of a metric without labels: its only series.
+const ONE: &[Product] = &[&[]];
+/// Of a metric whose labels only time tells.
+const NONE: &[Product] = &[];
+
+const STAGES: &[&str] = &[Stage::Submit.as_str(), Stage::Poll.as_str()];
+/// A job in hand is counted as leased, whether it is being submitted or checked.
+const LIVE: &[&str] =
+    &[State::Waiting.as_str(), State::Unconfirmed.as_str(), State::Polling.as_str(), "leased"];
+const ENDPOINTS: &[&str] = &["token", "submit", "status"];
+const API_OUTCOMES: &[&str] =
+    &["2xx", "3xx", "401", "429", "4xx", "5xx", "other", "no-answer", "not-sent"];
+const FAILURES: &[&str] = &[
+    ErrorCode::BadRequest.as_str(),
+    ErrorCode::ApiRejected.as_str(),
+    ErrorCode::ApiRefused.as_str(),
+    ErrorCode::GenerationFailed.as_str(),
+    ErrorCode::StatusRefused.as_str(),
+    ErrorCode::UnknownTransaction.as_str(),
+    ErrorCode::SubmitUnconfirmed.as_str(),
+    ErrorCode::TooManyAttempts.as_str(),
+    ErrorCode::CrashLoop.as_str(),
+    ErrorCode::InvalidJob.as_str(),
+];
+const EXPIRIES: &[&str] = &[ErrorCode::SubmitDeadline.as_str(), ErrorCode::PollDeadline.as_str()];
+
+pub(super) const BACKLOG: Metric = Metric {
+    name: "reelq_backlog",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "inbox entries, and jobs due now in submit and poll: scale on this",
+    known: ONE,
+};
+pub(super) const JOBS: Metric = Metric {
+    name: "reelq_jobs",
+    kind: MetricKind::Gauge,
+    labels: &["state"],
+    help: "live jobs: waiting, unconfirmed, polling, or leased to a worker",
+    known: &[&[LIVE]],
+};
+pub(super) const OLDEST_DUE_AGE: Metric = Metric {
+    name: "reelq_oldest_due_age_seconds",
+    kind: MetricKind::Gauge,
+    labels: &["stage"],
+    help: "how late the oldest due job is",
+    known: &[&[STAGES]],
+};
+pub(super) const UNCONFIRMED: Metric = Metric {
+    name: "reelq_unconfirmed",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "jobs that are unconfirmed: they may be billed, and nobody knows",
+    known: ONE,
+};
+pub(super) const WORKERS: Metric = Metric {
+    name: "reelq_workers",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "workers that have beaten lately",
+    known: ONE,
+};
+pub(super) const RESULTS_GROUP_AGE: Metric = Metric {
+    name: "reelq_results_group_age_seconds",
+    kind: MetricKind::Gauge,
+    labels: &["group"],
+    help: "age of the oldest result that a group of readers has not acknowledged",
+    known: NONE,
+};
+pub(super) const JOBS_ENDED: Metric = Metric {
+    name: "reelq_jobs_ended_total",
+    kind: MetricKind::Counter,
+    labels: &["status", "error"],
+    help: "jobs that this worker has ended, by error code; a completed job has none",
+    known: &[&[&["completed"], &[""]], &[&["failed"], FAILURES], &[&["expired"], EXPIRIES]],
+};
+pub(super) const CONFLICTS: Metric = Metric {
+    name: "reelq_conflicts_total",
+    kind: MetricKind::Counter,
+    labels: &[],
+    help: "entries that came under the id of another body",
+    known: ONE,
+};
+pub(super) const API_REQUESTS: Metric = Metric {
+    name: "reelq_api_requests_total",
+    kind: MetricKind::Counter,
+    labels: &["endpoint", "outcome"],
+    help: "calls of the remote API that have ended",
+    known: &[&[ENDPOINTS, API_OUTCOMES]],
+};
+pub(super) const API_REQUEST: Metric = Metric {
+    name: "reelq_api_request_seconds",
+    kind: MetricKind::Histogram,
+    labels: &["endpoint"],
+    help: "how long calls of the remote API took",
+    known: &[&[ENDPOINTS]],
+};
+pub(super) const PICKUP: Metric = Metric {
+    name: "reelq_pickup_seconds",
+    kind: MetricKind::Histogram,
+    labels: &[],
+    help: "from an entry's XADD to a worker's hands",
+    known: ONE,
+};
+pub(super) const POLL_LATENESS: Metric = Metric {
+    name: "reelq_poll_lateness_seconds",
+    kind: MetricKind::Histogram,
+    labels: &[],
+    help: "from when a status check was due to its begin",
+    known: ONE,
+};
+pub(super) const ACCEPT_TO_URL: Metric = Metric {
+    name: "reelq_accept_to_url_seconds",
+    kind: MetricKind::Histogram,
+    labels: &[],
+    help: "from the API's acceptance of a job to its URL",
+    known: ONE,
+};
+pub(super) const LOOP_AGE: Metric = Metric {
+    name: "reelq_loop_age_seconds",
+    kind: MetricKind::Gauge,
+    labels: &["loop"],
+    help: "since a loop of this worker last turned",
+    known: NONE,
+};
+pub(super) const REDIS_ERRORS: Metric = Metric {
+    name: "reelq_redis_errors_total",
+    kind: MetricKind::Counter,
+    labels: &["kind"],
+    help: "calls of Redis that failed",
+    known: &[&[&["misconfigured", "unavailable", "login", "refused", "unexpected"]]],
+};
+pub(super) const QUARANTINED: Metric = Metric {
+    name: "reelq_quarantined_total",
+    kind: MetricKind::Counter,
+    labels: &[],
+    help: "members of a place that had no record, or had ended, and were taken out",
+    known: ONE,
+};
+pub(super) const STAGE_CLOSED: Metric = Metric {
+    name: "reelq_stage_closed",
+    kind: MetricKind::Gauge,
+    labels: &["stage", "state"],
+    help: "1 while the stage is held back in that way (halted, broken, limited, paused), else 0",
+    known: &[&[STAGES, &["halted", "broken", "limited", "paused"]]],
+};
+pub(super) const STAGE_NEXT_PROBE: Metric = Metric {
+    name: "reelq_stage_next_probe_timestamp_seconds",
+    kind: MetricKind::Gauge,
+    labels: &["stage"],
+    help: "Unix time when a closed stage is tried again; 0 when it is open, or tried now",
+    known: &[&[STAGES]],
+};
+
+/// Every metric, in the order of the contract.
+pub const METRICS: &[Metric] = &[
+    BACKLOG,
+    JOBS,
+    OLDEST_DUE_AGE,
+    UNCONFIRMED,
+    WORKERS,
+    RESULTS_GROUP_AGE,
+    JOBS_ENDED,
+    CONFLICTS,
+    API_REQUESTS,
+    API_REQUEST,
+    PICKUP,
+    POLL_LATENESS,
+    ACCEPT_TO_URL,
+    LOOP_AGE,
+    REDIS_ERRORS,
+    QUARANTINED,
+    STAGE_CLOSED,
+    STAGE_NEXT_PROBE,
+];
+
+impl Metric {
+    /// Describes it and shows the series that are known, with zero; of a histogram, without an
+    /// observation.
+    pub(super) fn begin(&self) {
+        let Self { name, help, .. } = *self;
+        match self.kind {
+            MetricKind::Counter => describe_counter!(name, help),
+            MetricKind::Gauge => describe_gauge!(name, help),
+            MetricKind::Histogram => describe_histogram!(name, help),
+        }
+        // To ask for a series is enough: the recorder shows it from then on.
+        for values in self.known.iter().flat_map(|product| combinations(product)) {
+            match self.kind {
+                MetricKind::Counter => drop(self.counter(&values)),
+                MetricKind::Gauge => drop(self.gauge(&values)),
+                MetricKind::Histogram => drop(self.histogram(&values)),
+            }
+        }
+    }
+
+    pub(super) fn counter(&self, values: &[&'static str]) -> Counter {
+        counter!(self.name, self.labelled(values))
+    }
+
+    pub(super) fn gauge(&self, values: &[&'static str]) -> Gauge {
+        gauge!(self.name, self.labelled(values))
+    }
+
+    /// The series of a label that only time tells.
+    pub(super) fn gauge_of(&self, value: &str) -> Gauge {
+        let with_value = |label: &&'static str| Label::new(*label, value.to_owned());
+        gauge!(self.name, self.labels.iter().map(with_value).collect::<Vec<_>>())
+    }
+
+    pub(super) fn histogram(&self, values: &[&'static str]) -> Histogram {
+        histogram!(self.name, self.labelled(values))
+    }
+
+    fn labelled(&self, values: &[&'static str]) -> Vec<Label> {
+        debug_assert!(
+            self.knows(values),
+            "{} has no series {values:?} from the start: name it in its table",
+            self.name
+        );
+        let labels = self.labels.iter().zip(values);
+        labels.map(|(label, value)| Label::from_static_parts(label, value)).collect()
+    }
+
+    /// Whether this series is there from the start, or none can be.
+    fn knows(&self, values: &[&str]) -> bool {
+        let fits = |product: &Product| {
+            product.iter().zip(values).all(|(among, value)| among.contains(value))
+        };
+        values.len() == self.labels.len() && (self.known.is_empty() || self.known.iter().any(fits))
+    }
+}
+
+/// Every way to take one value of each label.
+fn combinations(product: Product) -> Vec<Vec<&'static str>> {
+    product.iter().fold(vec![Vec::new()], |begun, values| {
+        let with_each =
+            |begin: Vec<_>| values.iter().map(move |value| [&begin[..], &[*value]].concat());
+        begun.into_iter().flat_map(with_each).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new error code must be an end of some status, or nobody would see it counted.
+    #[test]
+    fn every_error_code_of_a_worker_is_counted_under_one_status() {
+        for code in ErrorCode::ALL {
+            let statuses =
+                ["completed", "failed", "expired"].map(|it| JOBS_ENDED.knows(&[it, code.as_str()]));
+            // An operator's command, not a worker, ends jobs by it.
+            let expected = usize::from(code != ErrorCode::CancelledByOperator);
+            assert_eq!(statuses.into_iter().filter(|it| *it).count(), expected, "{code}");
+        }
+        assert!(JOBS_ENDED.knows(&["completed", ""]) && !JOBS_ENDED.knows(&["failed", ""]));
+    }
+
+    #[test]
+    fn combinations_take_one_value_of_each_label() {
+        assert_eq!(combinations(&[]), [Vec::<&str>::new()]);
+        let all = combinations(&[&["a", "b"], &["x", "y"]]);
+        assert_eq!(all, [["a", "x"], ["a", "y"], ["b", "x"], ["b", "y"]]);
+    }
+}
