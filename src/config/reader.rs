@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use config::{Config, File, FileFormat};
-use jiff::{Span, SpanRelativeTo};
 use secrecy::SecretString;
 
-use super::Secret;
+use super::document::{self, Given};
+use super::mask::MASK;
+use super::secret::Secret;
+use super::values::duration;
 
 /// What stands before every variable of the environment.
 pub(super) const PREFIX: &str = "REELQ_";
@@ -41,7 +42,7 @@ pub struct Shown {
 }
 
 pub(super) struct Reader {
-    file: BTreeMap<String, config::Value>,
+    file: Given,
     file_name: String,
     environment: BTreeMap<String, String>,
     known: BTreeSet<String>,
@@ -49,36 +50,19 @@ pub(super) struct Reader {
     pub(super) shown: Vec<Shown>,
 }
 
+/// Says that a setting was refused, which is among the errors already.
+pub(super) struct Noted;
+
 impl Reader {
     pub(super) fn new(
         file_name: &str,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        let mut errors = Vec::new();
-        let built = Config::builder().add_source(File::from_str(text, FileFormat::Toml)).build();
-        let sections = built.and_then(|it| it.try_deserialize::<BTreeMap<String, config::Value>>());
-        let mut file = BTreeMap::new();
-        match sections {
-            Ok(sections) => {
-                for (section, content) in sections {
-                    match content.into_table() {
-                        Ok(table) => file.extend(
-                            table.into_iter().map(|(name, it)| (format!("{section}.{name}"), it)),
-                        ),
-                        Err(_) => errors.push(format!("{section}: must be a section of settings")),
-                    }
-                }
-            }
-            // Between its first line, the place, and its last, the reason, the error repeats the
-            // line of the file and a secret that may be in it.
-            Err(error) => {
-                let error = error.to_string();
-                let place = error.lines().next().unwrap_or_default();
-                let reason = error.trim_end().lines().skip(1).last().unwrap_or_default();
-                errors.push(format!("{file_name}: {place}: {reason}"));
-            }
-        }
+        let (file, errors) = match document::read(text) {
+            Ok((settings, mistakes)) => (settings, mistakes),
+            Err(why) => (BTreeMap::new(), vec![format!("{file_name}: {why}")]),
+        };
         let environment = environment.into_iter().filter_map(|(name, value)| {
             let (section, key) = name.strip_prefix(PREFIX)?.split_once("__")?;
             Some((format!("{}.{}", section.to_lowercase(), key.to_lowercase()), value))
@@ -99,18 +83,11 @@ impl Reader {
         if let Some(value) = self.environment.get(key) {
             return Some((value.clone(), format!("{PREFIX}{}", variable(key))));
         }
-        let value = self.file.get(key)?.clone();
-        let list = value.clone().into_array().ok().map(|items| {
-            let items = items.into_iter().filter_map(|item| item.into_string().ok());
-            items.collect::<Vec<_>>().join(",")
-        });
-        match list.map_or_else(|| value.into_string(), Ok) {
-            Ok(text) => Some((text, self.file_name.clone())),
-            Err(_) => {
-                self.errors.push(format!("{key}: must be a single value"));
-                None
-            }
+        let text = self.file.get(key)?;
+        if text.is_none() {
+            self.errors.push(format!("{key}: must be a single value"));
         }
+        Some((text.clone()?, self.file_name.clone()))
     }
 
     fn show(&mut self, key: &str, value: &str, origin: &str) {
@@ -119,24 +96,67 @@ impl Reader {
     }
 
     /// A setting by its parser; a mistake is noted and the default taken, so that reading goes on.
-    pub(super) fn parsed<T>(
+    pub(super) fn parsed<T, E: fmt::Debug + fmt::Display>(
         &mut self,
         key: &str,
         default: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> T {
-        if let Some((text, origin)) = self.given(key) {
-            match parse(&text) {
-                Ok(value) => {
-                    self.show(key, &text, &origin);
-                    return value;
-                }
-                Err(why) => self.errors.push(format!("{key}: {why} (from {origin})")),
-            }
-        } else {
-            self.show(key, default, "default");
+        self.masked(key, default, parse, str::to_owned)
+    }
+
+    /// Likewise, for a setting that may hold a secret: it is shown as `mask` makes it.
+    pub(super) fn masked<T, E: fmt::Debug + fmt::Display>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+        mask: fn(&str) -> String,
+    ) -> T {
+        let given = self.given(key).map(|given| self.accept(key, given, &parse, mask));
+        match given {
+            Some(Ok(value)) => return value,
+            Some(Err(Noted)) => {}
+            None => self.show(key, &mask(default), "default"),
         }
         parse(default).expect("every default is valid, by test")
+    }
+
+    /// A setting without a default; `Ok(None)`: not given, or empty.
+    pub(super) fn optional<T, E: fmt::Debug + fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+        mask: fn(&str) -> String,
+    ) -> Result<Option<T>, Noted> {
+        let errors = self.errors.len();
+        match self.given(key) {
+            Some(given) if !given.0.is_empty() => self.accept(key, given, &parse, mask).map(Some),
+            _ if self.errors.len() > errors => Err(Noted),
+            _ => {
+                self.show(key, "", "default");
+                Ok(None)
+            }
+        }
+    }
+
+    fn accept<T, E: fmt::Debug + fmt::Display>(
+        &mut self,
+        key: &str,
+        (text, origin): (String, String),
+        parse: impl Fn(&str) -> Result<T, E>,
+        mask: fn(&str) -> String,
+    ) -> Result<T, Noted> {
+        match parse(&text) {
+            Ok(value) => {
+                self.show(key, &mask(&text), &origin);
+                Ok(value)
+            }
+            Err(why) => {
+                self.errors.push(format!("{key}: {why} (from {origin})"));
+                Err(Noted)
+            }
+        }
     }
 
     pub(super) fn number<T: FromStr>(&mut self, key: &str, default: &str, what: &str) -> T {
@@ -171,7 +191,7 @@ impl Reader {
     }
 
     /// A text without a default.
-    pub(super) fn optional(&mut self, key: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
         let given = self.given(key);
         match &given {
             Some((text, origin)) => self.show(key, text, origin),
@@ -181,7 +201,7 @@ impl Reader {
     }
 
     pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
-        self.optional(key).map(PathBuf::from)
+        self.text(key).map(PathBuf::from)
     }
 
     /// A secret, given as text or as a file, not both.
@@ -204,14 +224,6 @@ impl Reader {
         Some(Secret::Text(SecretString::from(text)))
     }
 
-    /// A text that may hold a secret: shown as `mask` makes it.
-    pub(super) fn masked(&mut self, key: &str, default: &str, mask: fn(&str) -> String) -> String {
-        let (text, origin) =
-            self.given(key).unwrap_or_else(|| (default.to_owned(), "default".to_owned()));
-        self.show(key, &mask(&text), &origin);
-        text
-    }
-
     /// Notes what was given and means nothing.
     pub(super) fn note_unknown(&mut self) {
         let file = self.file.keys().map(|key| (key, self.file_name.clone()));
@@ -231,20 +243,6 @@ impl Reader {
     }
 }
 
-/// What is shown of a secret.
-pub(super) const MASK: &str = "********";
-
 fn variable(key: &str) -> String {
     key.replacen('.', "__", 1).to_uppercase()
-}
-
-/// A duration with its unit, as in `250ms`, `30s`, `1h`, `14d`; a day has 24 hours.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let refuse = || "must be a duration like 250ms, 30s, 1h or 14d".to_owned();
-    let span: Span = text.parse().map_err(|_| refuse())?;
-    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
-    match Duration::try_from(length) {
-        Ok(length) if !length.is_zero() => Ok(length),
-        _ => Err("must be longer than nothing".to_owned()),
-    }
 }

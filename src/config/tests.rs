@@ -97,5 +97,97 @@ fn the_environment_goes_first_and_secrets_are_never_shown() {
     let shown = format!("{:?}", loaded.shown);
     assert!(!shown.contains("canary") && shown.contains("REELQ_API__CLIENT_SECRET"), "{shown}");
     assert!(!format!("{:?}", loaded.settings).contains("canary"));
+    assert!(!loaded.settings.redis.shown().contains("canary"));
     assert_eq!(loaded.settings.gateway.api_keys[0].name, "shop");
+}
+
+#[test]
+fn an_address_of_the_api_with_more_than_an_address_is_refused_and_not_repeated() {
+    for (url, why) in [
+        ("https://host/?key=canary", "must be scheme, host and path only"),
+        ("https://host/#canary", "must be scheme, host and path only"),
+        ("https://canary@host", "must not contain a user name or password"),
+        ("https://ann:canary@host", "must not contain a user name or password"),
+        ("http://ann:canary@host?canary", "must not contain a user name or password"),
+        ("ftp://ann:canary@host", "must begin with https://"),
+        ("data:canary", "must begin with https://"),
+        ("https://ann:canary@no such host", "must be a URL like https://host"),
+        ("canary", "must be a URL like https://host"),
+    ] {
+        let file = format!("[api]\nbase_url = \"{url}\"");
+        for (origin, text, environment) in [
+            ("test.toml", file.as_str(), vec![("REELQ_POLL__FIRST", "soon")]),
+            (
+                "REELQ_API__BASE_URL",
+                SAMPLE,
+                vec![("REELQ_API__BASE_URL", url), ("REELQ_POLL__FIRST", "soon")],
+            ),
+        ] {
+            let listed = mistakes(text, &environment);
+            let line = listed.lines().find(|line| line.contains("api.base_url: ")).unwrap();
+            assert!(line.contains(why) && line.contains(origin), "{url}: {listed}");
+            assert!(!listed.contains("canary"), "{url}: {listed}");
+            assert!(listed.contains("poll.first: must be a duration"), "{url}: {listed}");
+            assert!(!listed.contains("base_url: missing"), "{url}: {listed}");
+        }
+    }
+}
+
+#[test]
+fn a_path_that_makes_no_call_is_refused_and_a_key_in_one_is_not_shown() {
+    for (name, path, why) in [
+        ("token_path", "getToken", "must begin with /"),
+        ("submit_path", "https://elsewhere", "must begin with /"),
+        ("submit_path", "/video#demo", "must not contain #"),
+        ("status_path", "status/{id}", "must begin with /"),
+        ("status_path", "/status", "must contain {id}"),
+    ] {
+        let listed = mistakes(&format!("[api]\n{name} = \"{path}\""), &[]);
+        assert!(listed.contains(&format!("api.{name}: {why}")), "{listed}");
+    }
+    let loaded = load(SAMPLE, &[("REELQ_API__TOKEN_PATH", "/getToken?key=canary")]).unwrap();
+    let token = loaded.shown.iter().find(|it| it.key == "api.token_path").unwrap();
+    assert_eq!(token.value, "/getToken?********");
+}
+
+#[test]
+fn times_are_checked_although_the_api_is_incomplete() {
+    let short = ("REELQ_QUEUE__LEASE", "39s");
+    let wrong = ("REELQ_API__BASE_URL", "https://ann:canary@host");
+    let listed = mistakes(SAMPLE, &[short, wrong]);
+    for part in [
+        "queue.lease: must be at least 40 s (api.request_timeout + 10 s)",
+        "api.base_url: must not contain a user name or password (from REELQ_API__BASE_URL)",
+    ] {
+        assert!(listed.contains(part), "{part:?} is not in {listed}");
+    }
+    assert!(!listed.contains("canary") && !listed.contains("missing"), "{listed}");
+    // Whoever calls no API needs no lease that outlasts a call.
+    let listed = load("", &[short]).unwrap().api().unwrap_err().to_string();
+    assert!(listed.contains("queue.lease") && listed.contains("api.base_url: missing"), "{listed}");
+}
+
+#[test]
+fn an_api_key_that_no_header_can_carry_is_refused_and_not_shown() {
+    let listed = load(SAMPLE, &[("REELQ_API__API_KEY", "canary\u{7}")]).unwrap();
+    let listed = listed.api().unwrap_err().to_string();
+    assert!(listed.contains("api.api_key: contains what no header can carry"), "{listed}");
+    assert!(!listed.contains("canary"), "{listed}");
+}
+
+#[test]
+fn files_of_redis_are_read_when_they_are_needed_and_all_that_cannot_be_are_named() {
+    let files = [
+        ("REELQ_REDIS__PASSWORD_FILE", "/nowhere/a"),
+        ("REELQ_REDIS__CA_FILE", "/nowhere/b"),
+        ("REELQ_REDIS__CERT_FILE", "/nowhere/c"),
+        ("REELQ_REDIS__KEY_FILE", "/nowhere/d"),
+    ];
+    let listed = mistakes("", &files);
+    assert!(listed.contains("redis.cert_file: need a redis.url that begins with rediss://"));
+    let loaded = load("redis.url = \"rediss://host\"", &files).unwrap();
+    let listed = loaded.settings.redis.connect_options().map(|_| ()).unwrap_err().to_string();
+    for name in ["password_file", "ca_file", "cert_file", "key_file"] {
+        assert!(listed.contains(&format!("redis.{name}: ")), "{name} is not in {listed}");
+    }
 }

@@ -1,34 +1,43 @@
 //! What the values of single settings must look like; each says in words why it refuses one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use reqwest::Url;
+use jiff::{Span, SpanRelativeTo};
+use redis::IntoConnectionInfo;
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-use super::Rate;
-use super::reader::MASK;
+use super::settings::{ApiKey, Rate};
 
-pub(super) fn usable(base_url: &str, allow_plain_http: bool) -> Result<Url, String> {
-    let url: Url = base_url.parse().map_err(|_| "must be a URL like https://host".to_owned())?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err("must name a host".to_owned()),
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback || allow_plain_http => Ok(url),
-        _ => Err("must be https:// (or the host loopback, or api.allow_plain_http = true)".into()),
+/// Ways to Redis that may come.
+const RESERVED_SCHEMES: [&str; 4] =
+    ["redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
+
+/// Where Redis is. What is said of a wrong one does not repeat it, for it may hold a password.
+pub(super) fn redis_url(text: &str) -> Result<SecretString, String> {
+    let scheme = text.split("://").next().unwrap_or_default();
+    if RESERVED_SCHEMES.contains(&scheme) {
+        return Err(format!("{scheme}:// is reserved and not supported yet"));
+    }
+    if !["redis", "rediss", "unix"].contains(&scheme) {
+        return Err("must begin with redis://, rediss:// or unix://".to_owned());
+    }
+    match text.into_connection_info() {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("must be an address like redis://host:6379/0".to_owned()),
     }
 }
 
-pub(super) fn path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("must begin with /".to_owned()) }
-}
-
-pub(super) fn status_path(text: &str) -> Result<String, String> {
-    if text.contains("{id}") { path(text) } else { Err("must contain {id}".to_owned()) }
+/// A duration with its unit, as in `250ms`, `30s`, `1h`, `14d`; a day has 24 hours.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let refuse = || "must be a duration like 250ms, 30s, 1h or 14d".to_owned();
+    let span: Span = text.parse().map_err(|_| refuse())?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
+    match Duration::try_from(length) {
+        Ok(length) if !length.is_zero() => Ok(length),
+        _ => Err("must be longer than nothing".to_owned()),
+    }
 }
 
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
@@ -56,15 +65,19 @@ pub(super) fn optional_address(text: &str) -> Result<Option<SocketAddr>, String>
     text.parse().map(Some).map_err(|_| "must be an address like 127.0.0.1:9464, or empty".into())
 }
 
-/// A URL without the password it may hold.
-pub(super) fn mask_url(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            // Fails only for URLs that cannot have a password.
-            let _ = parsed.set_password(Some(MASK));
-            parsed.to_string()
+/// Keys with the names of those who may use them.
+pub(super) fn api_keys(text: &str) -> Result<Vec<ApiKey>, &'static str> {
+    let keys = text.split(',').filter(|it| !it.is_empty());
+    keys.map(|named| match named.trim().split_once(':') {
+        Some((name, key)) if !name.is_empty() && !key.is_empty() => {
+            Ok(ApiKey { name: name.to_owned(), key: key.into() })
         }
-        Ok(_) => url.to_owned(),
-        Err(_) => MASK.to_owned(),
-    }
+        _ => Err("each must be name:key"),
+    })
+    .collect()
+}
+
+pub(super) fn addresses(text: &str) -> Result<Vec<IpAddr>, &'static str> {
+    let addresses = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+    addresses.map(|it| it.parse().map_err(|_| "must be IP addresses")).collect()
 }

@@ -65,14 +65,14 @@ impl Client {
     /// address.
     ///
     /// # Errors
-    /// [`BuildError`]: a URL that cannot be used, or no TLS.
+    /// [`BuildError`]: no TLS.
     pub fn new(
         api: &Api,
         submit_concurrency: usize,
         poll_concurrency: usize,
         fleet_turn: TokenTurn,
     ) -> Result<Self, BuildError> {
-        let endpoints = Endpoints::new(api)?;
+        let endpoints = Endpoints::new(api);
         let posts = Transport::new(api, submit_concurrency, POSTS_IDLE)?;
         let gets = Arc::new(Transport::new(api, poll_concurrency, GETS_IDLE)?);
         let tokens = Tokens::new(api, endpoints.token.clone(), Arc::clone(&gets), fleet_turn);

@@ -4,14 +4,6 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A setting cannot be used.
-    #[error("{key} {why}")]
-    Setting {
-        /// Its name.
-        key: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
-    },
     /// The HTTP client cannot be built (TLS, the system's certificates).
     #[error("the HTTP client cannot be built")]
     Http(#[from] reqwest::Error),

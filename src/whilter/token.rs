@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -252,10 +252,11 @@ impl Tokens {
     async fn fetch(&self) -> Result<Access, NoToken> {
         let began = Instant::now();
         // Read anew each time: a rotated secret is taken without a restart.
-        let secret = read(&self.client_secret)?;
-        let api_key = header(read(&self.api_key)?.expose_secret()).ok_or_else(|| {
-            NoToken::Unavailable("api.api_key contains what no header can carry".to_owned())
-        })?;
+        let unreadable =
+            |key, error| NoToken::Unavailable(format!("cannot read api.{key}: {error}"));
+        let secret =
+            self.client_secret.read().map_err(|error| unreadable("client_secret", error))?;
+        let api_key = self.api_key.read_header().map_err(|error| unreadable("api_key", error))?;
         let mut url = self.url.clone();
         url.query_pairs_mut()
             .append_pair("clientId", &self.client_id)
@@ -327,8 +328,4 @@ fn header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-fn read(secret: &Secret) -> Result<SecretString, NoToken> {
-    secret.read().map_err(|error| NoToken::Unavailable(format!("cannot read a secret: {error}")))
 }

@@ -4,6 +4,7 @@
 //! says, byte by byte: no HTTP library stands between the test and the wire.
 
 mod client;
+mod endpoints;
 mod faults;
 mod outcome;
 mod property;
@@ -235,13 +236,12 @@ pub(super) fn api(port: u16) -> Api {
         client_id: "client-7".to_owned(),
         client_secret: Secret::Text("the-secret".into()),
         api_key: Secret::Text("the-key".into()),
-        token_path: "/getToken".to_owned(),
-        submit_path: "/video/demo".to_owned(),
-        status_path: "/status/{id}".to_owned(),
+        token_path: "/getToken".parse().unwrap(),
+        submit_path: "/video/demo".parse().unwrap(),
+        status_path: "/status/{id}".parse().unwrap(),
         connect_timeout: Duration::from_secs(5),
         request_timeout: PATIENCE,
         max_response_bytes: 64 * 1024,
-        allow_plain_http: false,
     }
 }
 
