@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::settings::{Settings, Trust};
+use super::settings::{LEASE_RESERVE, Settings, Trust};
 
-/// What a lease must outlast `api.request_timeout` by.
-const LEASE_OVER_REQUEST: Duration = Duration::from_secs(10);
 /// What a stop's grace must outlast `api.request_timeout` by.
 const SHUTDOWN_OVER_REQUEST: Duration = Duration::from_secs(5);
 
@@ -13,7 +11,7 @@ const SHUTDOWN_OVER_REQUEST: Duration = Duration::from_secs(5);
 pub(super) fn times(settings: &Settings, request_timeout: Duration) -> Vec<String> {
     let Settings { queue, worker, submit, .. } = settings;
     [
-        ("queue.lease", queue.lease, LEASE_OVER_REQUEST),
+        ("queue.lease", queue.lease, LEASE_RESERVE),
         ("worker.shutdown_grace", worker.shutdown_grace, SHUTDOWN_OVER_REQUEST),
         ("submit.unconfirmed_grace", submit.unconfirmed_grace, Duration::ZERO),
     ]

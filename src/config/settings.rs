@@ -12,6 +12,9 @@ use super::address::{ApiPath, BaseUrl, StatusPath};
 use super::secret::Secret;
 use crate::job::{QueueName, UnknownFields};
 
+/// What is kept of a lease for writing the outcome: a call is over so long before its lease ends.
+pub const LEASE_RESERVE: Duration = Duration::from_secs(10);
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::apalis_backend::{Entrance, Lane, Settle};
 use super::claim_loop::ClaimLoop;
 use super::{InHand, StageControls, StageWork};
-use crate::config::{Rate, Settings};
+use crate::config::{LEASE_RESERVE, Rate, Settings};
 use crate::job::{PerStage, Stage};
 use crate::queue::RuledQueue;
 use crate::worker::alarm::Alarm;
@@ -19,9 +19,6 @@ use crate::worker::policies;
 use crate::worker::settler::Settler;
 use crate::worker::supervisor::Supervisor;
 use crate::worker::watchdog::Watchdog;
-
-/// What is kept of a lease for writing the outcome (docs/contract.md, section 10).
-const LEASE_RESERVE: Duration = Duration::from_secs(10);
 
 /// What steers both stages, by the settings.
 pub(crate) fn controls(settings: &Settings, queue: &RuledQueue) -> PerStage<StageControls> {
