@@ -2,7 +2,7 @@
 
 use comfy_table::{Table, presets};
 
-use super::Outcome;
+use super::command::{Outcome, print_json, print_line, printable};
 use crate::config::{ConfigErrors, Loaded};
 
 #[derive(Debug, clap::Args)]
@@ -19,15 +19,15 @@ pub(super) fn run(
     let loaded = loaded?;
     if options.json {
         for setting in &loaded.shown {
-            super::print_json(setting)?;
+            print_json(setting)?;
         }
         return Ok(Outcome::Success);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for setting in &loaded.shown {
-        table.add_row([&setting.key, &super::printable(&setting.value), &setting.origin]);
+        table.add_row([&setting.key, &printable(&setting.value), &setting.origin]);
     }
-    super::print_line(table)?;
+    print_line(table)?;
     Ok(Outcome::Success)
 }

@@ -16,9 +16,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
+use super::command::{Outcome, printable};
 use super::private_redis::{PrivateRedis, end};
 use super::worker::interrupted;
-use super::{Outcome, printable};
 use crate::job::{EntryFields, JobId, QueueName, Request};
 use crate::queue::{ConnectOptions, JobResult, Queue};
 use crate::sandbox::{self, Sandbox};

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Outcome, connect, print_json, printable};
+use super::command::{Outcome, connect, print_json, printable};
 use crate::config::Loaded;
 use crate::job::{EntryFields, JobId, Request, UnknownFields};
 use crate::queue::{ADMIT_BATCH, Admission, JobResult, Queue, QueueError};

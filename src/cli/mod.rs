@@ -5,6 +5,7 @@
 //! configuration, all mistakes listed at once (docs/contract.md, section 6).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod command;
 mod config;
 mod demo;
 mod enqueue;
@@ -20,13 +21,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::config::{ConfigErrors, Loaded, Settings};
-use crate::queue::{Queue, QueueError, RuledQueue};
-use crate::setup;
+use self::command::Outcome;
+use crate::config::{ConfigErrors, Settings};
+use crate::queue::QueueError;
 
 /// A durable job queue and worker for the Whilter.AI Realtime Media API.
 #[derive(Debug, Parser)]
@@ -70,16 +70,6 @@ enum Command {
     Demo(demo::Options),
     /// Print the effective configuration and where each value came from
     Config(config::Options),
-}
-
-/// What a command ends with when it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Success,
-    /// Some item failed; each has been named.
-    SomeFailed,
-    /// It was asked for in a way that is not done; that has been said.
-    WrongUsage,
 }
 
 /// Exit code: some item failed.
@@ -146,32 +136,6 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Demo(options) => demo::run(options).await,
         Command::Config(options) => config::run(load(), options),
     }
-}
-
-/// Connects to the configured queue.
-async fn connect(loaded: &Loaded) -> anyhow::Result<RuledQueue> {
-    let settings = &loaded.settings;
-    let queue = Queue::connect(setup::connect_options(settings)?, &settings.queue.name)
-        .await
-        .with_context(|| format!("redis.url {}", settings.redis.shown()))?;
-    Ok(queue.with_rules(setup::rules(settings)))
-}
-
-/// One NDJSON line.
-fn print_json(line: &impl serde::Serialize) -> anyhow::Result<()> {
-    print_line(serde_json::to_string(line)?)
-}
-
-/// A line, or a table. A closed pipe is an error, so that nothing unread counts as printed.
-fn print_line(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
-}
-
-/// A text from Redis as a terminal may see it.
-fn printable(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 #[cfg(test)]

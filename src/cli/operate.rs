@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ArgGroup;
 use serde_json::json;
 
-use super::{Outcome, connect, print_json};
+use super::command::{Outcome, connect, print_json, printable};
 use crate::config::Loaded;
 use crate::job::{ErrorCode, JobId, State, is_media_url, is_transaction_id};
 use crate::queue::{Finding, Operated};
@@ -133,7 +133,7 @@ pub(super) async fn resolve(loaded: &Loaded, options: ResolveOptions) -> anyhow:
     let finding = match (options.transaction, options.url, options.fail) {
         (Some(whilter_request_id), ..) => Finding::Accepted(whilter_request_id),
         (_, Some(video_url), _) => Finding::Ready(video_url),
-        (.., why) => Finding::GivenUp(super::printable(&why.unwrap_or_default())),
+        (.., why) => Finding::GivenUp(printable(&why.unwrap_or_default())),
     };
     let queue = connect(loaded).await?;
     let answer = queue.resolve(&options.id, &finding).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Outcome, connect, print_json};
+use super::command::{Outcome, connect, print_json};
 use crate::config::Loaded;
 use crate::queue::{QueueError, ResultReader};
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::Outcome;
+use super::command::Outcome;
 use super::worker::interrupted;
 use crate::config::{Log, LogFormat};
 pub(super) use crate::sandbox::Options;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 
-use super::{Outcome, connect};
+use super::command::{Outcome, connect, print_json, print_line, printable};
 use crate::config::Loaded;
 use crate::queue::Stats;
 
@@ -27,9 +27,9 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
     loop {
         let stats = queue.stats().await?;
         if options.json {
-            super::print_json(&stats)?;
+            print_json(&stats)?;
         } else {
-            super::print_line(table(&stats))?;
+            print_line(table(&stats))?;
         }
         if !options.watch {
             return Ok(Outcome::Success);
@@ -62,10 +62,10 @@ fn table(stats: &Stats) -> Table {
     }
     for (group, age_ms) in &stats.result_groups_ms {
         let remark = format!("the oldest result it has not acknowledged: {}", seconds(*age_ms));
-        table.add_row([super::printable(&format!("group {group}")), String::new(), remark]);
+        table.add_row([printable(&format!("group {group}")), String::new(), remark]);
     }
     for (name, total) in &stats.counters {
-        table.add_row([super::printable(&format!("total {name}")), total.to_string()]);
+        table.add_row([printable(&format!("total {name}")), total.to_string()]);
     }
     for (stage, view) in stats.stages.iter() {
         let words = match view.next_probe {
@@ -73,10 +73,10 @@ fn table(stats: &Stats) -> Table {
             None if view.reason.is_empty() => view.state.to_string(),
             None => format!("{}, tried now: {}", view.state, view.reason),
         };
-        table.add_row([format!("stage {stage}"), String::new(), super::printable(&words)]);
+        table.add_row([format!("stage {stage}"), String::new(), printable(&words)]);
     }
     if let Some(reason) = &stats.paused {
-        table.add_row(["paused".to_owned(), String::new(), super::printable(reason)]);
+        table.add_row(["paused".to_owned(), String::new(), printable(reason)]);
     }
     table
 }

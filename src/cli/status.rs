@@ -2,7 +2,7 @@
 
 use comfy_table::{Table, presets};
 
-use super::{Outcome, connect};
+use super::command::{Outcome, connect, print_json, print_line, printable};
 use crate::config::Loaded;
 use crate::job::JobId;
 
@@ -30,15 +30,15 @@ pub(super) async fn run(loaded: &Loaded, options: Options) -> anyhow::Result<Out
                 .chain(record.fields())
                 .map(|(name, value)| (name.to_owned(), value.into()))
                 .collect();
-        super::print_json(&object)?;
+        print_json(&object)?;
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.add_row(["client-request-id", id.as_str()]);
         for (name, value) in record.fields() {
-            table.add_row([name, &super::printable(value)]);
+            table.add_row([name, &printable(value)]);
         }
-        super::print_line(table)?;
+        print_line(table)?;
     }
     Ok(Outcome::Success)
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Outcome, connect};
+use super::command::{Outcome, connect};
 use crate::config::Loaded;
 use crate::http::Operations;
 use crate::queue::Queue;

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::fields;
-use super::{Problems, Request, UnknownFields};
+use super::Request;
+use super::fields::{self, UnknownFields};
+use super::problems::Problems;
 use crate::job::JobId;
 
 /// A request being put together: see [`Request::new`]. A field that is set twice has the last
@@ -14,13 +15,33 @@ pub struct RequestBuilder {
     fields: Map<String, Value>,
 }
 
-impl RequestBuilder {
-    pub(super) fn new(
+impl Request {
+    /// Begins a request of this identity for this customer, use case and user.
+    ///
+    /// ```
+    /// use reelq::job::{JobId, Request};
+    ///
+    /// let id = JobId::new("order-7").expect("visible ASCII");
+    /// let request = Request::new(id, "acme", "birthday", "user-1")
+    ///     .phrase_texts(["Happy birthday, Ann"])
+    ///     .image_urls(["https://cdn.example.com/ann.jpg"])
+    ///     .build()?;
+    /// assert_eq!(request.user_id(), "user-1");
+    /// # Ok::<(), reelq::job::Problems>(())
+    /// ```
+    #[expect(clippy::new_ret_no_self, reason = "a request exists only once its rules are checked")]
+    pub fn new(
         id: JobId,
-        customer_id: String,
-        use_case_id: String,
-        user_id: String,
-    ) -> Self {
+        customer_id: impl Into<String>,
+        use_case_id: impl Into<String>,
+        user_id: impl Into<String>,
+    ) -> RequestBuilder {
+        RequestBuilder::new(id, customer_id.into(), use_case_id.into(), user_id.into())
+    }
+}
+
+impl RequestBuilder {
+    fn new(id: JobId, customer_id: String, use_case_id: String, user_id: String) -> Self {
         Self { fields: Map::new() }
             .with(fields::CLIENT_REQUEST_ID, id.as_str())
             .with(fields::CUSTOMER_ID, customer_id)

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use super::BODY_MAX_BYTES;
+use super::fields::BODY_MAX_BYTES;
 
 /// The deepest nesting, as in serde_json, by which bodies are read.
 const MAX_DEPTH: usize = 127;

@@ -1,4 +1,21 @@
-//! The fields of a request body, each name written once (docs/contract.md, section 1).
+//! The fields of a request body, each name written once, and how long they may be
+//! (docs/contract.md, section 1).
+
+/// The longest body, in bytes.
+pub const BODY_MAX_BYTES: usize = 256 * 1024;
+/// The longest `customer-id`, `use-case-id`, `user-id` and `reference-record-id`, in bytes.
+pub const NAME_MAX_BYTES: usize = 256;
+/// The longest URL, in bytes (docs/contract.md, section 7).
+pub const URL_MAX_BYTES: usize = 4096;
+
+/// What to do with request fields that the API does not document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// Refuse the request.
+    Reject,
+    /// Send them on.
+    Pass,
+}
 
 /// `client-request-id`
 pub(super) const CLIENT_REQUEST_ID: &str = "client-request-id";

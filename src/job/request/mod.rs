@@ -24,25 +24,10 @@ mod tests;
 pub use body::{body_sha1, body_to_send};
 pub use builder::RequestBuilder;
 pub use entry::{Entry, EntryFields};
+pub use fields::{BODY_MAX_BYTES, NAME_MAX_BYTES, URL_MAX_BYTES, UnknownFields};
 pub use problems::{Problem, Problems};
 
 use super::JobId;
-
-/// The longest body, in bytes.
-pub const BODY_MAX_BYTES: usize = 256 * 1024;
-/// The longest `customer-id`, `use-case-id`, `user-id` and `reference-record-id`, in bytes.
-pub const NAME_MAX_BYTES: usize = 256;
-/// The longest URL, in bytes (docs/contract.md, section 7).
-pub const URL_MAX_BYTES: usize = 4096;
-
-/// What to do with request fields that the API does not document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownFields {
-    /// Refuse the request.
-    Reject,
-    /// Send them on.
-    Pass,
-}
 
 /// A valid generation request: its identity, the fields the queue needs, and its body as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,29 +50,6 @@ pub struct Parsed {
 }
 
 impl Request {
-    /// Begins a request of this identity for this customer, use case and user.
-    ///
-    /// ```
-    /// use reelq::job::{JobId, Request};
-    ///
-    /// let id = JobId::new("order-7").expect("visible ASCII");
-    /// let request = Request::new(id, "acme", "birthday", "user-1")
-    ///     .phrase_texts(["Happy birthday, Ann"])
-    ///     .image_urls(["https://cdn.example.com/ann.jpg"])
-    ///     .build()?;
-    /// assert_eq!(request.user_id(), "user-1");
-    /// # Ok::<(), reelq::job::Problems>(())
-    /// ```
-    #[expect(clippy::new_ret_no_self, reason = "a request exists only once its rules are checked")]
-    pub fn new(
-        id: JobId,
-        customer_id: impl Into<String>,
-        use_case_id: impl Into<String>,
-        user_id: impl Into<String>,
-    ) -> RequestBuilder {
-        RequestBuilder::new(id, customer_id.into(), use_case_id.into(), user_id.into())
-    }
-
     /// Reads and checks a body; finds every fault, not only the first.
     #[must_use]
     pub fn parse(body: &[u8], unknown: UnknownFields) -> Parsed {

@@ -12,9 +12,11 @@ use std::mem;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use url::Url;
 
-use super::fields::{self, FIELDS, Rule};
+use super::fields::{
+    self, BODY_MAX_BYTES, FIELDS, NAME_MAX_BYTES, Rule, URL_MAX_BYTES, UnknownFields,
+};
 use super::found::{Each, Found, Name};
-use super::{BODY_MAX_BYTES, NAME_MAX_BYTES, Problems, URL_MAX_BYTES, UnknownFields};
+use super::problems::Problems;
 use crate::job::JobId;
 
 /// The name under which the body as a whole is found fault with.
