@@ -1,7 +1,7 @@
 //! What each metric is called, how it is to be read and what it tells.
 //!
 //! The descriptions on `/metrics`, the series that are there from the start and the table of
-//! docs/contract.md, section 11, all follow from `METRICS`; tests/tidy.rs holds the last to it.
+//! docs/contract.md, section 11, all follow from `METRICS`; tests/tidy holds the last to it.
 
 use metrics::{
     Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge,

@@ -1,12 +1,18 @@
 //! What is written twice agrees: the documents with the code, the code with its own layers. Needs
 //! nothing installed.
 //!
+//! - `layers`: who may use whom.
+//! - `rings`: no files use each other; `imports` and `source` read who uses whom.
+//!
 //! A table of docs/contract.md is known by its section and the first word of its heading; a row
 //! that is marked *Reserved* must not be in the code yet.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
-mod circles;
+mod imports;
+mod layers;
+mod rings;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,39 +23,17 @@ use reelq::job::lifecycle::State;
 use reelq::queue::KEYS;
 use reelq::telemetry::METRICS;
 
+const DOCUMENTS: [&str; 4] =
+    ["README.md", "CHANGELOG.md", "docs/contract.md", "docs/performance.md"];
+
 const SOFT_LIMIT: usize = 400;
 const HARD_LIMIT: usize = 500;
 /// What the header of a file over the soft limit must say.
 const EXCUSE: &str = "Over 400 lines because";
 
-/// Which modules of the crate a module may use; those that are not listed may use all.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("job", &[]),
-    ("sandbox", &[]),
-    ("queue", &["job"]),
-    ("setup", &["job", "config", "queue"]),
-    ("config", &["job"]),
-    ("telemetry", &["job", "config"]),
-    ("whilter", &["job", "config", "telemetry"]),
-    ("worker", &["job", "config", "telemetry", "queue", "whilter"]),
-    ("http", &["job", "config", "telemetry", "queue", "whilter", "worker"]),
-];
-
-/// Crates that only one place may name, so that they can be replaced there, and names that
-/// stand in one place.
-const ONE_PLACE: &[(&str, &str)] = &[
-    ("apalis", "src/worker/"),
-    ("use backoff::", "src/job/backoff.rs"),
-    ("\"reelq_", "src/telemetry/table.rs"),
-    ("metrics::", "src/telemetry/"),
-];
-
 #[test]
 fn every_source_file_has_a_header_and_a_bearable_length() {
-    let rust = |path: &String| path.ends_with(".rs");
-    let tests = files_under("tests").into_iter().filter(rust).map(|path| (read(&path), path));
-    let sources = sources().into_iter().map(|(path, text)| (text, path));
-    for (text, path) in sources.chain(tests) {
+    for (path, text) in sources().into_iter().chain(rust_under("tests")) {
         let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
         bearable(&path, &text, &header);
     }
@@ -72,64 +56,10 @@ fn bearable(path: &str, text: &str, header: &[&str]) {
 /// An `expect` fails when it is not needed any more; an `allow` would stay.
 #[test]
 fn exceptions_end_when_they_are_not_needed() {
-    for path in files_under("src").into_iter().chain(files_under("tests")) {
-        if path.ends_with(".rs") {
-            let forms = ["#[allow", "#![allow"];
-            let text = read(&path);
-            let found = code(&text).find(|line| forms.iter().any(|it| line.trim().starts_with(it)));
-            assert_eq!(found, None, "{path}: expect instead of allow, with a reason");
-        }
-    }
-}
-
-#[test]
-fn a_module_uses_only_what_lies_below_it() {
-    for (name, below) in LAYERS {
-        let known = sources().iter().any(|(path, _)| module_of(path) == *name);
-        assert!(known, "there is no module {name}");
-        let (is_known, up) = (|it: &&str| LAYERS.iter().any(|(name, _)| name == it), below.iter());
-        assert_eq!(up.copied().find(|it| !is_known(it)), None, "below {name}");
-    }
-    for (path, text) in sources() {
-        let module = module_of(&path);
-        let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == module) else { continue };
-        for line in code(&text) {
-            for used in line.split("crate::").skip(1) {
-                let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                assert!(!used.is_empty(), "{path}: one `use` for each module, please: {line}");
-                assert!(used == module || below.contains(&used), "{path} may not use {used}");
-            }
-        }
-    }
-}
-
-/// The module of the crate's root that a file is in.
-fn module_of(path: &str) -> &str {
-    path.trim_start_matches("src/").split(['/', '.']).next().unwrap()
-}
-
-/// Inside the worker, what tells the API's health knows nothing of the stages that feed it.
-#[test]
-fn the_health_of_the_api_is_told_without_the_stages() {
-    let health = sources().into_iter().filter(|(path, _)| path.contains("/api_health/"));
-    let mut count = 0;
-    for (path, text) in health {
-        count += 1;
-        let named = code(&text).find(|line| line.contains("stages"));
-        assert_eq!(named, None, "{path} may not use worker/stages");
-    }
-    assert!(count > 1, "where is worker/api_health?");
-}
-
-#[test]
-fn crates_that_may_be_replaced_are_named_in_one_place() {
-    for (name, place) in ONE_PLACE {
-        let named = |text: &str| code(text).any(|line| line.contains(name));
-        let naming: Vec<String> =
-            sources().into_iter().filter(|(_, text)| named(text)).map(|(path, _)| path).collect();
-        assert!(!naming.is_empty(), "nobody names {name} any more");
-        let elsewhere = naming.iter().find(|path| !path.starts_with(place));
-        assert_eq!(elsewhere, None, "names {name}: that is {place}'s");
+    for (path, text) in sources().into_iter().chain(rust_under("tests")) {
+        let forms = ["#[allow", "#![allow"];
+        let found = code(&text).find(|line| forms.iter().any(|it| line.trim().starts_with(it)));
+        assert_eq!(found, None, "{path}: expect instead of allow, with a reason");
     }
 }
 
@@ -150,7 +80,7 @@ fn the_readme_shows_the_examples_as_they_are() {
 
 #[test]
 fn links_between_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "docs/contract.md", "docs/performance.md"] {
+    for document in DOCUMENTS {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = root().join(document).with_file_name(link);
@@ -369,7 +299,12 @@ fn files_under(folder: &str) -> Vec<String> {
 
 /// Every Rust file under src with its text.
 fn sources() -> Vec<(String, String)> {
-    let paths = files_under("src").into_iter().filter(|path| path.ends_with(".rs"));
+    rust_under("src")
+}
+
+/// Every Rust file under a folder with its text.
+fn rust_under(folder: &str) -> Vec<(String, String)> {
+    let paths = files_under(folder).into_iter().filter(|path| path.ends_with(".rs"));
     paths.map(|path| (path.clone(), read(&path))).collect()
 }
 
