@@ -75,27 +75,6 @@ async fn mistakes_end_with_their_own_codes_and_all_at_once() {
     assert!(shown.contains("REELQ_REDIS__URL") && shown.contains("********"));
 }
 
-/// The address is checked with all other settings: before Redis is looked for, and without a word
-/// of what it may hold.
-#[tokio::test]
-async fn an_address_of_the_api_that_holds_a_secret_stops_every_command_and_is_not_shown() {
-    let site = Site::new(faultless())
-        .await
-        .with("REELQ_REDIS__URL", "redis://127.0.0.1:1")
-        .with("REELQ_POLL__FIRST", "soon");
-    for url in ["https://ann:hidden@host", "https://host/?key=hidden", "ftp://ann:hidden@host"] {
-        for command in [&["worker"][..], &["stats"], &["config"], &["config", "--json"]] {
-            let output = site.run_with(command, "REELQ_API__BASE_URL", url).await;
-            assert_eq!(output.status.code(), Some(78), "{command:?} {url}");
-            let errors = String::from_utf8(output.stderr).unwrap();
-            assert!(errors.contains("api.base_url: must"), "{command:?} {url}: {errors}");
-            assert!(errors.contains("poll.first: must be a duration"), "{errors}");
-            let shown = String::from_utf8(output.stdout).unwrap();
-            assert!(!errors.contains("hidden") && !shown.contains("hidden"), "{errors}{shown}");
-        }
-    }
-}
-
 /// Health and metrics answer while the worker works.
 #[tokio::test]
 async fn a_worker_serves_health_and_metrics() {
