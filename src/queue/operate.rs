@@ -169,7 +169,7 @@ impl RuledQueue {
         Ok(dead)
     }
 
-    /// Stops all submits until [`Queue::resume`]; intake and status checks go on.
+    /// Stops all submits until [`RuledQueue::resume`]; intake and status checks go on.
     ///
     /// # Errors
     /// What the server answered.
