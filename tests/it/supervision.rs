@@ -192,7 +192,7 @@ async fn what_comes_to_a_lane_that_has_ended_is_handed_back() {
 
 /// The heartbeat beats on while the calls in hand end, so that nobody takes them over.
 #[tokio::test]
-async fn a_pulse_that_ended_beats_again_until_the_worker_has_stopped() {
+async fn a_heartbeat_that_ended_beats_again_until_the_worker_has_stopped() {
     let (site, worker) = busy().await;
     let name = worker.name().to_owned();
     let beat = async || -> Option<f64> {
