@@ -15,9 +15,9 @@
 //!     worker              roles: intake, heartbeat, rescuer, settler, rights, wake
 //!       stages            submit and poll: claim loop, apalis backend (apalis is named here only)
 //!       api_health        breaker, slow start, fault log
+//!         setup           the settings as the queue's rules, and how Redis is reached
 //!         whilter  queue  the API's client; the queue on Redis: rules, moves, scripts
 //!           job           pure rules: request, life cycle, stage, outcomes, backoff
-//! setup                   the settings as the queue's rules
 //! config  telemetry       settings in, logs and metrics out
 //! ```
 //!
@@ -44,12 +44,13 @@
 //!    free permit, a lease: state `submitting`.
 //! 2. The submit lane POSTs; `accept.lua` records the API's id: state `polling`, due in a second.
 //! 3. The poll loop claims it when it is due (`claim_poll.lua`); the GET brings the URL; `finish.lua`
-//!    ends the record and writes the result, in one step.
+//!    ends the record and writes the result (`lib/result.lua`), in one step.
 //!
 //! # A job that is retried
 //!
-//! 1. The POST is answered with 500: `worker/stages/submit.rs` decides on a wait from the number of
-//!    retries, `requeue.lua` puts the job back into `submit` with that due time.
+//! 1. The POST is answered with 500, which `whilter/outcome.rs` reads as "later":
+//!    `worker/stages/submit.rs` decides on a wait from the number of retries, `requeue.lua` puts the
+//!    job back into `submit` with that due time.
 //! 2. The submit loop's alarm rings; `claim_submit.lua` takes it into whichever worker is free.
 //!
 //! # A job whose worker dies

@@ -8,17 +8,17 @@ use crate::queue::{ConnectOptions, Rules};
 /// # Errors
 /// A file of `[redis]` cannot be read, or holds nothing.
 pub fn connect_options(settings: &Settings) -> Result<ConnectOptions, ConfigErrors> {
-    let redis = settings.redis.connect_options()?;
-    let client_tls = redis
+    let found = settings.redis.connect_options()?;
+    let client_tls = found
         .certificate
-        .zip(redis.key)
+        .zip(found.key)
         .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
-    let tls = (redis.ca.is_some() || client_tls.is_some())
-        .then_some(redis::TlsCertificates { client_tls, root_cert: redis.ca });
+    let tls = (found.ca.is_some() || client_tls.is_some())
+        .then_some(redis::TlsCertificates { client_tls, root_cert: found.ca });
     Ok(ConnectOptions {
-        url: redis.url,
+        url: found.url,
         username: settings.redis.username.clone(),
-        password: redis.password,
+        password: found.password,
         tls,
         connect_timeout: settings.redis.connect_timeout,
         response_timeout: settings.redis.response_timeout,
@@ -42,6 +42,6 @@ pub fn rules(settings: &Settings) -> Rules {
             OnUnconfirmed::Hold => 0,
         },
         backoff_max: submit.backoff_max,
-        poll_max: poll.max.max(poll.first),
+        poll_max: poll.max,
     }
 }

@@ -156,6 +156,11 @@ pub enum StatusOutcome {
         /// What happened, in words.
         detail: String,
     },
+    /// The worker stops: another one may check at once.
+    HandedBack {
+        /// What happened, in words.
+        detail: String,
+    },
     /// An answer that is not understood: check again, backed off.
     NotUnderstood {
         /// What happened, in words.
@@ -192,7 +197,9 @@ impl Outcome for StatusOutcome {
             }
             Self::RetryLater { retry_after: Some(wait), .. } => ApiSignal::Limited(*wait),
             Self::RetryLater { retry_after: None, .. } => ApiSignal::Fault,
-            Self::NotTried { .. } | Self::NotUnderstood { .. } => ApiSignal::Nothing,
+            Self::NotTried { .. } | Self::HandedBack { .. } | Self::NotUnderstood { .. } => {
+                ApiSignal::Nothing
+            }
             Self::Refused { refusal, .. } => ApiSignal::Refused(*refusal),
             Self::NotFound { .. } => ApiSignal::Refused(Refusal::Call),
         }
@@ -202,6 +209,7 @@ impl Outcome for StatusOutcome {
         match self {
             Self::RetryLater { detail, .. }
             | Self::NotTried { detail }
+            | Self::HandedBack { detail }
             | Self::NotUnderstood { detail }
             | Self::Refused { detail, .. }
             | Self::NotFound { detail }

@@ -4,14 +4,14 @@
 //! paid for and Redis has no record of.
 
 use super::error::QueueError;
-use super::handle::Queue;
+use super::handle::RuledQueue;
 use super::wire::command;
 use crate::job::JobId;
 
 /// About so many entries are kept, as in `lua/admit.lua`.
 const KEPT: usize = 10_000;
 
-impl Queue {
+impl RuledQueue {
     /// Keeps aside what was paid for under this id, in words.
     ///
     /// # Errors

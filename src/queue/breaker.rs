@@ -1,10 +1,10 @@
-//! A stage that is closed or limited for the whole fleet (`lua/breaker.lua`, `gate` in `lua/lib/gate.lua`).
+//! A stage that is closed (halted, broken or limited) for the whole fleet (`lua/breaker.lua`, `gate` in `lua/lib/gate.lua`).
 
 use std::fmt;
 use std::time::Duration;
 
 use super::error::QueueError;
-use super::handle::{Queue, RuledQueue};
+use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
 use super::wire::{command, milliseconds};
 use crate::job::{JobId, Millis, Stage};
@@ -122,7 +122,7 @@ pub struct Report<'a> {
     pub job: &'a JobId,
 }
 
-impl Queue {
+impl RuledQueue {
     /// Takes the fleet's next turn to fetch a token; between two turns passes the time `apart`.
     /// Says how long to wait before asking again; zero: the turn is taken.
     ///
@@ -143,9 +143,7 @@ impl Queue {
             u64::try_from(left_ms).map_or(apart, |left_ms| Duration::from_millis(left_ms + 1));
         Ok(left.min(apart))
     }
-}
 
-impl RuledQueue {
     /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.
     ///
     /// # Errors

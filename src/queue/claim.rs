@@ -11,7 +11,7 @@ use super::breaker::StageState;
 use super::error::QueueError;
 use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
-use super::wire::{Read, Values, milliseconds};
+use super::wire::{TextOrShown, Values, milliseconds};
 use crate::job::{Claim, JobId, Millis};
 
 /// The most jobs that one call moves: a claim of 100 takes the server about 1 ms.
@@ -231,7 +231,7 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
 }
 
 /// A job's id as it stands in a reply, or what stands there instead.
-fn job_id(text: Option<Read>) -> Result<JobId, String> {
+fn job_id(text: Option<TextOrShown>) -> Result<JobId, String> {
     match text {
         Some(Ok(text)) => JobId::new(text.clone()).map_err(|_| text),
         Some(Err(shown)) => Err(shown),

@@ -46,6 +46,7 @@ impl Queue {
     }
 
     /// The same queue at a time that a test chooses, in Unix ms.
+    #[doc(hidden)]
     #[must_use]
     pub fn at(&self, now_ms: u64) -> Self {
         Self { now_ms: Some(now_ms), ..self.clone() }
@@ -130,6 +131,7 @@ impl RuledQueue {
     }
 
     /// As [`Queue::at`].
+    #[doc(hidden)]
     #[must_use]
     pub fn at(&self, now_ms: u64) -> Self {
         Self { queue: self.queue.at(now_ms), ..self.clone() }

@@ -7,7 +7,7 @@ use redis::Value;
 use super::breaker::{StageState, StageView};
 use super::by_hand::Text;
 use super::error::QueueError;
-use super::handle::{Queue, RuledQueue};
+use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
 use super::wire::{Values, milliseconds};
 use crate::job::{Millis, PerStage};
@@ -60,9 +60,7 @@ impl RuledQueue {
             .arg(milliseconds(rules.poll_max));
         read_tick(self.connection.call(&call).await?)
     }
-}
 
-impl Queue {
     /// Forgets a worker that has gone. One with entries pending is kept, so that they are taken
     /// over first.
     ///

@@ -11,7 +11,7 @@ use redis::streams::StreamPendingCountReply;
 use super::admit::ADMIT_BATCH;
 use super::connection::Blocking;
 use super::error::QueueError;
-use super::handle::Queue;
+use super::handle::{Queue, RuledQueue};
 use super::keys::WORKERS_GROUP;
 use super::wire::{Values, command, milliseconds};
 
@@ -119,7 +119,9 @@ impl Queue {
     pub async fn create_group(&self) -> Result<(), QueueError> {
         self.create_group_on(&self.keys().jobs(), WORKERS_GROUP).await
     }
+}
 
+impl RuledQueue {
     /// Takes over entries that a dead worker had read and not admitted.
     ///
     /// # Errors

@@ -27,9 +27,9 @@ pub struct Rules {
     /// `submit.max_unconfirmed`: how often an unanswered POST is sent again; 0 for
     /// `submit.on_unconfirmed = "hold"`.
     pub max_unconfirmed: u32,
-    /// `submit.backoff_max`: the longest wait before a submit, or a probe of that stage.
+    /// `submit.backoff_max`: the longest wait before a submit, or a probe of that stage, that is
+    /// not asked for by the API.
     pub backoff_max: Duration,
-    /// `poll.max`, or `poll.first` if that is longer: the longest wait before a check, or a probe
-    /// of that stage.
+    /// `poll.max`: the longest wait before a check, or a probe of that stage, likewise.
     pub poll_max: Duration,
 }

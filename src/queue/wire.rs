@@ -64,7 +64,7 @@ impl Values {
     }
 
     /// A text of a record; `None`: the field is absent.
-    pub(super) fn take_text(&mut self) -> Result<Option<Read>, QueueError> {
+    pub(super) fn take_text(&mut self) -> Result<Option<TextOrShown>, QueueError> {
         let read = |bytes| String::from_utf8(bytes).map_err(|it| Text::from(it.as_bytes()).0);
         Ok(self.take_bytes()?.map(read))
     }
@@ -77,7 +77,7 @@ impl Values {
 }
 
 /// A text, or how it is shown if it is none.
-pub(super) type Read = Result<String, String>;
+pub(super) type TextOrShown = Result<String, String>;
 
 fn unexpected(what: &str) -> QueueError {
     QueueError::Unexpected(what.to_owned())

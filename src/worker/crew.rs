@@ -21,7 +21,7 @@ use super::wake::Wake;
 use super::watchdog::Watchdog;
 use crate::config::Settings;
 use crate::job::PerStage;
-use crate::queue::{Inbox, Queue, RuledQueue};
+use crate::queue::{Inbox, RuledQueue};
 use crate::whilter::Client;
 
 /// See the module.
@@ -101,7 +101,7 @@ impl Crew {
             broken_off,
             roles: self.supervisor(),
             lanes: self.supervisor(),
-            contexts: Vec::new(),
+            lane_stops: Vec::new(),
         }
     }
 
@@ -163,7 +163,7 @@ impl Crew {
 
     pub(super) fn rights_role(&self) -> Rights {
         Rights {
-            queue: Queue::clone(&self.queue),
+            queue: self.queue.clone(),
             watchdog: self.watchdog.clone(),
             given: Arc::clone(&self.rights),
             loop_watch: self.watchdog.watch("rights"),
@@ -171,7 +171,7 @@ impl Crew {
     }
 
     pub(super) fn wake(&self) -> Wake {
-        Wake { queue: Queue::clone(&self.queue), controls: self.controls.clone() }
+        Wake { queue: self.queue.clone(), controls: self.controls.clone() }
     }
 }
 

@@ -3,10 +3,12 @@
 //! Its roles are loops of their own: `intake` (inbox to records), two claim loops with an apalis
 //! worker each (`submit`, `poll`), `settler` (outcomes to Redis), `heartbeat` (beats and due times),
 //! `rescuer` (what the dead left), `rights` (whether Redis lets it) and `wake`. `crew` makes them;
-//! `stages` and `api_health` are what the two claim loops and their calls consist of. Nothing is
-//! held in memory that is not in Redis. A handler returns an outcome and never
-//! touches Redis; the layer around it settles it. The supervisor notices a role that ends early:
-//! then the worker stops, as if it were told to.
+//! `stages` and `api_health` are what the two claim loops and their calls consist of.
+//!
+//! What a worker holds is leased in Redis; in memory there is only what its calls came to, until the
+//! settler has written it. A handler returns an outcome and never touches Redis; the layer around it
+//! settles it. The supervisor notices a role that ends early: then the worker stops, as if it were
+//! told to.
 
 mod alarm;
 mod api_health;
@@ -26,7 +28,6 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::WorkerContext;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -36,11 +37,11 @@ use self::crew::Crew;
 use self::heartbeat::HeartbeatThread;
 use self::settler::{LAST_SETTLEMENTS, Writer};
 use self::stages::StageControls;
-use self::stages::start::Starter;
+use self::stages::start::{LaneStop, Starter};
 use self::supervisor::Supervisor;
 use crate::config::{Api, Settings};
 use crate::job::PerStage;
-use crate::queue::{Queue, RuledQueue};
+use crate::queue::RuledQueue;
 use crate::whilter::{BuildError, Client, TokenTurn};
 
 pub use self::watchdog::{RoleEnded, Watchdog};
@@ -68,18 +69,18 @@ pub struct Worker {
     stopping: watch::Sender<bool>,
     /// Turns true when the calls in hand are given up.
     broken_off: watch::Sender<bool>,
-    /// Turns true when the last settlement is written.
+    /// Turns true when the last settlement is written or given up.
     stopped: watch::Sender<bool>,
     /// They end when nothing new may be taken.
     roles: Supervisor,
-    /// They end by their contexts.
+    /// They end by `lane_stops`.
     lanes: Supervisor,
     writer: Arc<Writer>,
     /// Ends when all lanes have ended and what they came to is written.
     settling: Supervisor,
     /// They serve to the very end.
     lasting: Supervisor,
-    contexts: Vec<WorkerContext>,
+    lane_stops: Vec<LaneStop>,
     controls: PerStage<StageControls>,
     heartbeat_thread: HeartbeatThread,
 }
@@ -104,7 +105,7 @@ impl Worker {
         let mut starter = crew.starter(settler, broken_off_seen);
         let entrance = starter.start(crew.submit_stage(&client, settings), &crew.controls.submit);
         starter.start(crew.poll_stage(&client, settings), &crew.controls.poll);
-        let Starter { mut roles, lanes, contexts, .. } = starter;
+        let Starter { mut roles, lanes, lane_stops, .. } = starter;
 
         let admitter = crew.admitter(settings, entrance);
         let stopping = || crew.stopping.subscribe();
@@ -129,7 +130,7 @@ impl Worker {
             writer,
             settling,
             lasting,
-            contexts,
+            lane_stops,
             controls,
             heartbeat_thread,
         })
@@ -183,13 +184,10 @@ impl Worker {
         if waited.await.is_err() {
             tracing::warn!("the grace is nearly over: giving up the calls in hand");
             self.broken_off.send_replace(true);
-            // What cannot even be queued is left to the leases, as below.
+            // What cannot even be queued by then is given up below, and its lease heals it.
             let _ = timeout_at(until, self.calls_end()).await;
         }
-        for context in &self.contexts {
-            // Fails only when that worker has ended already.
-            let _ = context.stop();
-        }
+        self.lane_stops.iter().for_each(LaneStop::stop);
         self.roles.shutdown().await;
         self.lanes.shutdown().await;
         // The time may be over: then it leaves what it held, and that is given up.
@@ -243,7 +241,7 @@ const TOKENS_APART: Duration = Duration::from_millis(1100);
 
 /// Waits for this process's turn to fetch a token. Without Redis there is no turn to wait for, and
 /// nothing to do either.
-fn token_turns(queue: &Queue) -> TokenTurn {
+fn token_turns(queue: &RuledQueue) -> TokenTurn {
     let queue = queue.clone();
     Arc::new(move || {
         let queue = queue.clone();

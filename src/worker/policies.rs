@@ -24,7 +24,8 @@ pub(super) fn poll_policy(settings: &Settings) -> PollPolicy {
     }
 }
 
-/// The waits before submits, and before probes of that stage.
+/// The waits before submits; a stage's first probe waits as the first of them, no probe longer than
+/// the longest.
 pub(super) fn submits(settings: &Settings) -> Backoff {
     let submit = &settings.submit;
     Backoff {
@@ -35,7 +36,7 @@ pub(super) fn submits(settings: &Settings) -> Backoff {
     }
 }
 
-/// The waits before checks, and before probes of that stage.
+/// The waits before checks, and likewise before probes of that stage.
 pub(super) fn checks(settings: &Settings) -> Backoff {
     let poll = &settings.poll;
     Backoff { initial: poll.first, multiplier: poll.multiplier, max: poll.max, jitter: poll.jitter }

@@ -11,14 +11,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::alarm::LONGEST_WAIT;
 use super::redis_retry::RedisRetry;
 use super::watchdog::{LoopWatch, Watchdog};
-use crate::queue::{Queue, QueueError};
+use crate::queue::{QueueError, RuledQueue};
 
 /// What is missing is said again so often.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(crate) struct Rights {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) watchdog: Watchdog,
     /// True while all rights are there.
     pub(crate) given: Arc<watch::Sender<bool>>,

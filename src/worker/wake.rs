@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use super::redis_retry::RedisRetry;
 use super::stages::StageControls;
 use crate::job::PerStage;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{QueueError, RuledQueue};
 
 /// Without the right to subscribe, it is tried again so often.
 const WITHOUT_RIGHT: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(crate) struct Wake {
-    pub(crate) queue: Queue,
+    pub(crate) queue: RuledQueue,
     pub(crate) controls: PerStage<StageControls>,
 }
 

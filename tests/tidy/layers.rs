@@ -42,7 +42,7 @@ const INNER_LAYERS: &[(&str, &[&str])] = &[
 /// Names that only one place may use: crates, so that they can be replaced there, and words that
 /// stand there once.
 const ONE_PLACE: &[(&str, &[&str])] = &[
-    ("apalis::", &["src/worker/stages/", "src/worker/mod.rs"]),
+    ("apalis::", &["src/worker/stages/"]),
     ("apalis_core::", &["src/worker/stages/"]),
     ("use backoff::", &["src/job/backoff.rs"]),
     ("metrics_exporter_prometheus::", &["src/telemetry/metrics.rs"]),

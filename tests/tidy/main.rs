@@ -28,10 +28,7 @@ use reelq::telemetry::METRICS;
 const DOCUMENTS: [&str; 5] =
     ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/contract.md", "docs/performance.md"];
 
-const SOFT_LIMIT: usize = 400;
-const HARD_LIMIT: usize = 500;
-/// What the header of a file over the soft limit must say.
-const EXCUSE: &str = "Over 400 lines because";
+const LONGEST: usize = 400;
 
 #[test]
 fn every_source_file_has_a_header_and_a_bearable_length() {
@@ -50,9 +47,8 @@ fn every_source_file_has_a_header_and_a_bearable_length() {
 
 fn bearable(path: &str, text: &str, header: &[&str]) {
     assert!(!header.is_empty(), "{path} does not begin with what it is for");
-    let (lines, excused) = (text.lines().count(), header.join("\n").contains(EXCUSE));
-    assert!(lines <= if excused { HARD_LIMIT } else { SOFT_LIMIT }, "{path} has {lines}: split it");
-    assert!(!excused || lines > SOFT_LIMIT, "{path} needs no excuse any more");
+    let lines = text.lines().count();
+    assert!(lines <= LONGEST, "{path} has {lines} lines: split it");
 }
 
 /// An `expect` fails when it is not needed any more; an `allow` would stay.

@@ -132,6 +132,7 @@ proptest! {
             StatusOutcome::NotYet => prop_assert!((200..300).contains(&code)),
             StatusOutcome::RetryLater { .. }
             | StatusOutcome::NotTried { .. }
+            | StatusOutcome::HandedBack { .. }
             | StatusOutcome::NotUnderstood { .. }
             | StatusOutcome::Refused { .. }
             | StatusOutcome::NotFound { .. }

@@ -28,7 +28,7 @@ const JOBS_TO_BREAK: usize = 5;
 pub(crate) struct Breaker {
     stage: Stage,
     queue: RuledQueue,
-    /// The wait before the n-th probe.
+    /// The wait before the first probe, and the longest; lua/breaker.lua doubles it between.
     backoff: Backoff,
     slow_start: SlowStart,
     inner: Mutex<Inner>,
@@ -124,7 +124,7 @@ impl Breaker {
         inner.found.unwrap_or(inner.state)
     }
 
-    /// Whether the stage is closed or limited, as far as this process knows.
+    /// Whether the stage is halted, broken or limited, as far as this process knows.
     pub(crate) fn is_closed(&self) -> bool {
         self.state() != StageState::Open
     }
@@ -141,7 +141,7 @@ impl Breaker {
         self.inner().runs.refused.len() >= JOBS_TO_HALT
     }
 
-    /// A call has ended, with this signal, in words `why`. `probe` is the state of the closed stage
+    /// A call has ended, with this signal, in words `why`. `probe` is the state of the halted or broken stage
     /// that the call was to probe. Returns what is to be told to the other workers.
     pub(crate) fn note(
         &self,
@@ -198,13 +198,16 @@ impl Runs {
         state: StageState,
         is_probe: bool,
     ) -> Option<BreakerEvent> {
-        let closed = state >= StageState::Broken;
+        // Calls of a limited stage go on, if more slowly.
+        let only_probed = state >= StageState::Broken;
         let unwell = match signal {
             // A probe that found out nothing is followed by another.
-            ApiSignal::Nothing => return (is_probe && closed).then_some(BreakerEvent::ProbeFailed),
+            ApiSignal::Nothing => {
+                return (is_probe && only_probed).then_some(BreakerEvent::ProbeFailed);
+            }
             ApiSignal::Alive => {
                 *self = Self::default();
-                return closed.then_some(BreakerEvent::Alive);
+                return only_probed.then_some(BreakerEvent::Alive);
             }
             ApiSignal::Refused(refusal) => {
                 self.refused(id, refusal).then_some(BreakerEvent::Halted)
@@ -238,7 +241,7 @@ impl Runs {
             Some(BreakerEvent::Halted) if state != StageState::Halted => Some(BreakerEvent::Halted),
             _ if speaks => Some(BreakerEvent::Alive),
             _ if is_probe => Some(BreakerEvent::ProbeFailed),
-            event if !closed => event,
+            event if !only_probed => event,
             _ => None,
         }
     }

@@ -207,7 +207,7 @@ where
     }
 
     fn call(&mut self, mut task: Task<InHand<S::Job>>) -> Self::Future {
-        let in_hand = task.args.with_permit();
+        let in_hand = task.args.take();
         let handler = self.inner.call(task);
         let mut settle = self.settle.clone();
         // A task of its own, which outlives the apalis worker.

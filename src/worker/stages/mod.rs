@@ -107,7 +107,7 @@ pub(crate) struct InHand<J> {
     pub(crate) job: Arc<J>,
     /// When it was claimed.
     pub(crate) since: Instant,
-    /// The state of the closed stage that its call is to probe.
+    /// The state of the stage, halted or broken, that its call is to probe.
     pub(crate) probe: Option<StageState>,
     /// When the request of its call began to be sent.
     pub(crate) began: Arc<Began>,
@@ -121,8 +121,8 @@ impl<J> InHand<J> {
         Self { job: Arc::new(job), since, probe: None, began: Arc::default(), permit }
     }
 
-    /// The same job, together with its permit, which is then gone from here.
-    pub(crate) fn with_permit(&mut self) -> Self {
+    /// Takes the job with its permit, and leaves the job without it.
+    pub(crate) fn take(&mut self) -> Self {
         Self {
             job: Arc::clone(&self.job),
             since: self.since,

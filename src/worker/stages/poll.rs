@@ -67,7 +67,11 @@ impl StageWork for PollStage {
     }
 
     fn cut_off(cut: Cut, _: Option<Instant>) -> StatusOutcome {
-        StatusOutcome::RetryLater { detail: cut.to_string(), retry_after: None }
+        let detail = cut.to_string();
+        match cut {
+            Cut::Stopped => StatusOutcome::HandedBack { detail },
+            Cut::Panicked => StatusOutcome::RetryLater { detail, retry_after: None },
+        }
     }
 
     fn decide(
@@ -112,6 +116,12 @@ impl PollPolicy {
                 }
                 again
             }
+            // It says nothing of the API, so the run of bad answers stands as it stood.
+            StatusOutcome::HandedBack { detail } => Move::Repoll {
+                delay: Duration::ZERO,
+                streak: job.streak.clone().unwrap_or_default(),
+                event: event("handed back", &detail),
+            },
             StatusOutcome::NotTried { detail }
             | StatusOutcome::Refused { detail, .. }
             | StatusOutcome::NotUnderstood { detail } => {
@@ -232,6 +242,19 @@ mod tests {
 
     fn not_found() -> StatusOutcome {
         StatusOutcome::NotFound { detail: "404".to_owned() }
+    }
+
+    /// However long nothing was understood: that is not for a stopping worker to judge.
+    #[test]
+    fn a_check_that_a_stop_gives_up_is_due_again_at_once() {
+        let streak = "unanswered 1 1000";
+        let given_up = claim(POLICY.abandon_after + 2 * SECOND, Some(streak));
+        let (delay, streak) = (Duration::ZERO, streak.to_owned());
+        let event = "handed back: the worker stopped".to_owned();
+        let handed_back = Move::Repoll { delay, streak, event };
+        assert_eq!(decide(&given_up, PollStage::cut_off(Cut::Stopped, None)), handed_back);
+        let panicked = decide(&claim(SECOND, None), PollStage::cut_off(Cut::Panicked, None));
+        assert!(matches!(panicked, Move::Repoll { delay, .. } if delay == 4 * SECOND));
     }
 
     #[test]

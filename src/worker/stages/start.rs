@@ -41,6 +41,17 @@ pub(crate) fn controls(settings: &Settings, queue: &RuledQueue) -> PerStage<Stag
     }
 }
 
+/// Stops the apalis worker of a lane.
+#[derive(Debug)]
+pub(crate) struct LaneStop(WorkerContext);
+
+impl LaneStop {
+    pub(crate) fn stop(&self) {
+        // Fails only when that worker has ended already.
+        let _ = self.0.stop();
+    }
+}
+
 /// What starts a stage.
 pub(crate) struct Starter {
     /// The worker's name.
@@ -57,12 +68,12 @@ pub(crate) struct Starter {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Turns true when the calls in hand are given up.
     pub(crate) broken_off: watch::Receiver<bool>,
-    /// Where claim loops run; they end by `stopping`.
+    /// Where claim loops and other roles run that end by `stopping`.
     pub(crate) roles: Supervisor,
-    /// Where apalis workers run; they end by their contexts.
+    /// Where apalis workers run; they end by `lane_stops`.
     pub(crate) lanes: Supervisor,
-    /// By which each of the apalis workers is stopped.
-    pub(crate) contexts: Vec<WorkerContext>,
+    /// By which each of the lanes is stopped.
+    pub(crate) lane_stops: Vec<LaneStop>,
 }
 
 impl Starter {
@@ -96,7 +107,7 @@ impl Starter {
             }
         });
         self.lanes.spawn(S::LANE, lane);
-        self.contexts.push(context);
+        self.lane_stops.push(LaneStop(context));
         let claims = ClaimLoop {
             work,
             worker: Arc::clone(&self.worker),
