@@ -24,7 +24,7 @@ use crate::queue::{QueueError, RuledQueue, ServerClock, Tick};
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
 /// Beats in a row before others may be judged.
-const BEATS_TO_JUDGE: u32 = 5;
+pub(super) const BEATS_TO_JUDGE: u32 = 5;
 
 /// See the module.
 pub(crate) struct Heartbeat {
@@ -91,7 +91,11 @@ impl Heartbeat {
     }
 
     /// One beat; `beats` is how many came in a row before it, and with it.
-    async fn tick(&self, queue: &RuledQueue, beats: &mut u32) -> Result<ServerClock, QueueError> {
+    pub(super) async fn tick(
+        &self,
+        queue: &RuledQueue,
+        beats: &mut u32,
+    ) -> Result<ServerClock, QueueError> {
         let asked = Instant::now();
         let tick = queue.tick(&self.worker).await?;
         self.loop_watch.turned();

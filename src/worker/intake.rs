@@ -4,6 +4,7 @@
 //! and not admitted stay pending under this worker's name; the next read, or a rescuer after a
 //! crash, gets them again, and admission recognises them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,23 +47,20 @@ impl Intake {
     /// Runs until the worker stops, then admits what had been delivered to it, to wait.
     pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         let mut retry = RedisRetry::new("intake");
-        let mut number = 0;
+        let mut numbers = 1_u64..;
         loop {
-            self.loop_watch.turned();
-            let read = tokio::select! {
-                read = read_with_rights(&mut self.inbox, &mut self.rights, &self.loop_watch) => read,
-                _ = stopping.wait_for(|it| *it) => break,
-            };
-            match read {
-                Ok(entries) => {
+            let number = numbers.next().expect("the numbers never end");
+            let error = match self.tick(number, &mut stopping).await {
+                Ok(ControlFlow::Continue(())) => {
                     retry.reset();
-                    number += 1;
-                    self.admitter.admit(entries, Begin::Now { number }, &self.loop_watch).await;
+                    continue;
                 }
-                Err(error) => tokio::select! {
-                    () = retry.wait(&error) => {}
-                    _ = stopping.wait_for(|it| *it) => break,
-                },
+                Ok(ControlFlow::Break(())) => break,
+                Err(error) => error,
+            };
+            tokio::select! {
+                () = retry.wait(&error) => {}
+                _ = stopping.wait_for(|it| *it) => break,
             }
         }
         // The read that was just dropped may have been given entries.
@@ -70,6 +68,22 @@ impl Intake {
             Ok(entries) => self.admitter.admit(entries, Begin::Later, &self.loop_watch).await,
             Err(error) => tracing::warn!(%error, "entries may be left for another worker"),
         }
+    }
+
+    /// Reads once, when the Redis user has all rights, and admits what came, however long that
+    /// takes; breaks when the worker stops before it was read.
+    pub(super) async fn tick(
+        &mut self,
+        number: u64,
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Result<ControlFlow<()>, QueueError> {
+        self.loop_watch.turned();
+        let entries = tokio::select! {
+            read = read_with_rights(&mut self.inbox, &mut self.rights, &self.loop_watch) => read?,
+            _ = stopping.wait_for(|it| *it) => return Ok(ControlFlow::Break(())),
+        };
+        self.admitter.admit(entries, Begin::Now { number }, &self.loop_watch).await;
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -22,6 +22,9 @@ mod rights;
 mod settler;
 mod stages;
 mod supervisor;
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod tests;
 mod wake;
 mod watchdog;
 

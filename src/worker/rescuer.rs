@@ -66,7 +66,7 @@ impl Rescuer {
     }
 
     /// Looks once through what the dead left and what time has overtaken.
-    async fn tick(
+    pub(super) async fn tick(
         &self,
         silent: &[String],
         tidied: &mut Option<Instant>,

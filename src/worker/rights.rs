@@ -51,7 +51,7 @@ impl Rights {
     }
 
     /// Looks once; says whether all rights are there. `said` is when it was last said what is not.
-    async fn tick(&self, said: &mut Option<Instant>) -> Result<bool, QueueError> {
+    pub(super) async fn tick(&self, said: &mut Option<Instant>) -> Result<bool, QueueError> {
         self.loop_watch.turned();
         let missing = match self.queue.missing_rights().await {
             // The right to ask is missing.

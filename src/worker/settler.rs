@@ -119,7 +119,7 @@ impl Writer {
 
     /// Takes up what has arrived, waiting for it for a moment, and writes it; says whether more may
     /// come.
-    async fn tick(&self, unwritten: &mut Unwritten) -> ControlFlow<()> {
+    pub(super) async fn tick(&self, unwritten: &mut Unwritten) -> ControlFlow<()> {
         self.loop_watch.turned();
         // What an earlier run was about to write goes first.
         if unwritten.settlements.is_empty() {

@@ -7,12 +7,12 @@ use std::io::ErrorKind;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 
 use super::redis_retry::RedisRetry;
 use super::stages::StageControls;
-use crate::job::PerStage;
+use crate::job::{PerStage, Stage};
 use crate::queue::{QueueError, RuledQueue};
 
 /// Without the right to subscribe, it is tried again so often.
@@ -47,9 +47,18 @@ impl Wake {
 
     async fn listen(&self) -> Result<Infallible, QueueError> {
         let mut woken = pin!(self.queue.wake_ups().await?);
-        while let Some(stage) = woken.next().await {
-            self.controls.of(stage).alarm.ring_in(Duration::ZERO);
+        loop {
+            self.tick(&mut woken).await?;
         }
-        Err(QueueError::io(ErrorKind::ConnectionReset))
+    }
+
+    /// Rings the alarm of the stage that the next message names.
+    pub(super) async fn tick(
+        &self,
+        woken: &mut (impl Stream<Item = Stage> + Unpin),
+    ) -> Result<(), QueueError> {
+        let stage = woken.next().await.ok_or(QueueError::io(ErrorKind::ConnectionReset))?;
+        self.controls.of(stage).alarm.ring_in(Duration::ZERO);
+        Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl<S: StageWork> ClaimLoop<S> {
     }
 
     /// One claim, repeated until its fate is known; sets the alarm for the next.
-    async fn tick(
+    pub(crate) async fn tick(
         &self,
         mut permits: OwnedSemaphorePermit,
         number: u64,
