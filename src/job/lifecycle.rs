@@ -47,6 +47,20 @@
 //!     unconfirmed --> polling: found accepted (resolve)
 //!     unconfirmed --> completed: found ready (resolve)
 //!     unconfirmed --> failed: given up (resolve)
+//!     submitting --> completed: accepted and pushed (accept)
+//!     waiting --> completed: pushed before (claim_submit)
+//!     unconfirmed --> completed: pushed before (claim_submit)
+//!     unconfirmed --> unconfirmed: announced (push)
+//!     polling --> polling: announced (push)
+//!     expired --> expired: announced (push)
+//!     expired --> expired: claimed (claim_poll)
+//!     expired --> expired: not yet (repoll)
+//!     expired --> expired: handed back (repoll)
+//!     expired --> expired: lease lost (reclaim)
+//!     waiting --> completed: pushed (push)
+//!     unconfirmed --> completed: pushed (push)
+//!     polling --> completed: pushed (push)
+//!     expired --> completed: pushed (push)
 //! ```
 
 use std::fmt;
@@ -75,14 +89,14 @@ pub enum State {
     /// Between checks it stands in Redis alone; when a worker dies during a check, another one's
     /// rescuer makes it due again.
     Polling,
-    /// Ended with its video. The settler moves it in, or an operator who knows the URL; nothing
-    /// moves it out.
+    /// Ended with its video. The settler moves it in, a push, or an operator; nothing moves it out.
     Completed,
     /// Ended by a fault. The settler moves it in, a claim that finds it overdue, the rescuer in a
     /// crash loop, or an operator; only an operator's `retry` moves it out.
     Failed,
     /// Ended by time. A claim moves it in before it was accepted, the settler after; an operator's
-    /// `retry` moves it out, or a URL that comes after all.
+    /// `retry` moves it out, or a URL that comes after all. Because of a push it is checked once
+    /// more, and stands in `poll` or `leases` meanwhile.
     Expired,
     /// Ended by an operator, whose `cancel` moves it in and whose `retry` moves it out.
     ///
@@ -186,6 +200,14 @@ pub enum Event {
     FoundReady,
     /// An operator found out that there is none.
     GivenUp,
+    /// The API accepted it and had pushed its URL before.
+    AcceptedAndPushed,
+    /// It was to be sent again, and the API had pushed its URL.
+    PushedBefore,
+    /// Somebody pushed a URL, which is to be checked.
+    Announced,
+    /// The API pushed its URL.
+    Pushed,
 }
 
 impl Event {
@@ -217,6 +239,10 @@ impl Event {
             Self::FoundAccepted => "found accepted",
             Self::FoundReady => "found ready",
             Self::GivenUp => "given up",
+            Self::AcceptedAndPushed => "accepted and pushed",
+            Self::PushedBefore => "pushed before",
+            Self::Announced => "announced",
+            Self::Pushed => "pushed",
         }
     }
 }
@@ -306,7 +332,7 @@ pub const LIFE: &[Row] = &[
     row(Some(State::Waiting), Event::Cancelled, State::Cancelled, "cancel",
         "nobody wants it any more"),
     row(Some(State::Submitting), Event::Cancelled, State::Cancelled, "cancel",
-        "likewise; its POST may be on its way, and billed"),
+        "likewise; its POST may be billed"),
     row(Some(State::Unconfirmed), Event::Cancelled, State::Cancelled, "cancel",
         "likewise; it may be billed"),
     row(Some(State::Polling), Event::Cancelled, State::Cancelled, "cancel",
@@ -321,20 +347,45 @@ pub const LIFE: &[Row] = &[
         "the API has it and reported no failure: following it costs nothing"),
     row(Some(State::Expired), Event::FollowedAgain, State::Polling, "retry",
         "likewise, with a new deadline"),
-    row(Some(State::Cancelled), Event::FollowedAgain, State::Polling, "retry",
-        "likewise"),
+    row(Some(State::Cancelled), Event::FollowedAgain, State::Polling, "retry", "likewise"),
     row(Some(State::Failed), Event::StartedOver, State::Waiting, "retry",
         "the API does not have it, or failed; or it is to be bought again"),
-    row(Some(State::Expired), Event::StartedOver, State::Waiting, "retry",
-        "likewise"),
-    row(Some(State::Cancelled), Event::StartedOver, State::Waiting, "retry",
-        "likewise"),
+    row(Some(State::Expired), Event::StartedOver, State::Waiting, "retry", "likewise"),
+    row(Some(State::Cancelled), Event::StartedOver, State::Waiting, "retry", "likewise"),
     row(Some(State::Unconfirmed), Event::FoundAccepted, State::Polling, "resolve",
         "its whilter-request-id is known"),
     row(Some(State::Unconfirmed), Event::FoundReady, State::Completed, "resolve",
         "its URL is known"),
     row(Some(State::Unconfirmed), Event::GivenUp, State::Failed, "resolve",
         "it is known that nothing comes of it"),
+    row(Some(State::Submitting), Event::AcceptedAndPushed, State::Completed, "accept",
+        "webhook.trust is accept, and the push came before the answer to the POST"),
+    row(Some(State::Waiting), Event::PushedBefore, State::Completed, "claim_submit",
+        "the API itself has pushed its URL since: it is not bought again"),
+    row(Some(State::Unconfirmed), Event::PushedBefore, State::Completed, "claim_submit",
+        "likewise"),
+    row(Some(State::Unconfirmed), Event::Announced, State::Unconfirmed, "push",
+        "anybody may have pushed it: it is sent again one grace later, once"),
+    row(Some(State::Polling), Event::Announced, State::Polling, "push",
+        "its next check is due now"),
+    row(Some(State::Expired), Event::Announced, State::Expired, "push",
+        "the API has it: one more check, for which it stands in poll"),
+    row(Some(State::Expired), Event::Claimed, State::Expired, "claim_poll",
+        "that check begins"),
+    row(Some(State::Expired), Event::NotYet, State::Expired, "repoll",
+        "that check did not work, and is made again"),
+    row(Some(State::Expired), Event::HandedBack, State::Expired, "repoll",
+        "the worker stops before that check was answered"),
+    row(Some(State::Expired), Event::LeaseLost, State::Expired, "reclaim",
+        "its worker died during that check, which is due again"),
+    row(Some(State::Waiting), Event::Pushed, State::Completed, "push",
+        "the API itself pushed its URL, so it has a POST of it whose answer said otherwise"),
+    row(Some(State::Unconfirmed), Event::Pushed, State::Completed, "push",
+        "the API itself pushed its URL; it cannot be checked"),
+    row(Some(State::Polling), Event::Pushed, State::Completed, "push",
+        "the API itself pushed its URL, and webhook.trust is accept"),
+    row(Some(State::Expired), Event::Pushed, State::Completed, "push",
+        "likewise, or it was never known to be accepted"),
 ];
 
 impl fmt::Display for Row {
@@ -345,54 +396,4 @@ impl fmt::Display for Row {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn drawing() -> String {
-        let mut lines = vec!["stateDiagram-v2".to_owned()];
-        for row in LIFE {
-            let from = row.from.map_or("[*]", State::as_str);
-            let event = row.event.as_str();
-            lines.push(format!("    {from} --> {}: {event} ({})", row.to, row.script));
-        }
-        lines.join("\n")
-    }
-
-    #[test]
-    fn the_drawing_shows_the_table() {
-        let source = include_str!("lifecycle.rs");
-        let drawn: Vec<&str> = source
-            .lines()
-            .map_while(|line| line.strip_prefix("//!"))
-            .map(|line| line.strip_prefix(' ').unwrap_or(line))
-            .skip_while(|line| *line != "```text")
-            .skip(1)
-            .take_while(|line| *line != "```")
-            .collect();
-        assert_eq!(drawn.join("\n"), drawing(), "paste the right side into the header");
-    }
-
-    #[test]
-    fn a_state_and_an_event_lead_to_one_place() {
-        for (index, row) in LIFE.iter().enumerate() {
-            let again =
-                LIFE[index + 1..].iter().find(|it| it.from == row.from && it.event == row.event);
-            assert_eq!(again, None, "{row}");
-        }
-    }
-
-    #[test]
-    fn every_live_state_can_be_left_and_an_end_by_an_operator_or_a_late_url_only() {
-        for state in State::ALL {
-            let mut ways = LIFE.iter().filter(|row| row.from == Some(state) && row.to != state);
-            if state.is_end() {
-                let late_url =
-                    |row: &Row| row.from == Some(State::Expired) && row.event == Event::Ready;
-                assert!(ways.all(|row| row.script == "retry" || late_url(row)), "{state}");
-            } else {
-                assert!(ways.next().is_some(), "{state}");
-            }
-        }
-        assert!(LIFE.iter().all(|row| row.from != Some(State::Completed)), "a video is final");
-    }
-}
+mod tests;

@@ -48,13 +48,15 @@ pub struct Claimed<J> {
     pub is_probe: bool,
 }
 
-/// Jobs whose time was over when they were to be claimed. They have ended.
+/// Jobs that were not to be submitted any more when they were to be claimed. They have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
     /// How many that were never sent, or surely not accepted: `expired`, `submit-deadline`.
     pub expired: u64,
     /// How many whose POST was never answered: `failed`, `submit-unconfirmed`.
     pub failed: u64,
+    /// How many whose URL the API had pushed meanwhile: `completed`.
+    pub completed: u64,
 }
 
 /// A job to be submitted.
@@ -93,6 +95,8 @@ pub struct PollClaim {
     pub expires_in: Option<Duration>,
     /// The run of bad answers so far, as the last one recorded it.
     pub streak: Option<String>,
+    /// Whether it is checked now because the API has pushed something.
+    pub is_pushed: bool,
 }
 
 impl RuledQueue {
@@ -177,7 +181,8 @@ impl Head {
 fn read_submit(reply: Vec<Value>) -> Result<(Claimed<SubmitClaim>, Overdue), QueueError> {
     let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
-    let overdue = Overdue { expired: values.take()?, failed: values.take()? };
+    let overdue =
+        Overdue { expired: values.take()?, failed: values.take()?, completed: values.take()? };
     let mut items = Vec::with_capacity(values.len() / 6);
     while values.len() > 0 {
         let (id, claim) = (values.take_text()?, Claim(values.take_number()?.unwrap_or_default()));
@@ -201,15 +206,16 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
     let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
     let now = head.now;
-    let mut items = Vec::with_capacity(values.len() / 9);
+    let mut items = Vec::with_capacity(values.len() / 10);
     while values.len() > 0 {
         let (id, claim) = (values.take_text()?, values.take_number()?.unwrap_or_default());
         let (polls, whilter_request_id) = (values.take_count()?, values.take_text()?);
-        let due_at = values.take_number()?.unwrap_or(now.0);
+        let next_at = values.take_number()?;
+        let due_at = next_at.unwrap_or(now.0);
         // From the acceptance, or from the operator's retry if that was later.
         let since = values.take_number()?.max(values.take_number()?).unwrap_or(now.0);
         let expires_at = values.take_number()?;
-        let streak = values.take_text()?;
+        let (streak, pushed_at) = (values.take_text()?, values.take_number()?);
         let id = job_id(id);
         let readable = match (id, whilter_request_id) {
             (Ok(id), Some(Ok(whilter_request_id))) => Ok((id, whilter_request_id)),
@@ -225,6 +231,7 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
             age: between(Millis(since), now),
             expires_in: expires_at.map(|at| between(now, Millis(at))),
             streak: streak.and_then(Result::ok),
+            is_pushed: pushed_at.is_some() && pushed_at == next_at,
         }));
     }
     Ok(head.with(items))

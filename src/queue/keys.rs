@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 24] = [
+pub const KEYS: [(&str, &str); 25] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -28,6 +28,7 @@ pub const KEYS: [(&str, &str); 24] = [
     ("stage:poll", "hash"),
     ("rate:submit", "string"),
     ("rate:poll", "string"),
+    ("rate:push", "string"),
     ("halt-ended:submit", "string"),
     ("token-turn", "string"),
     ("clock", "string"),

@@ -51,7 +51,7 @@ macro_rules! scripts {
 scripts! {
     Admit "admit" [RECORD PLACE CLAIM],
     ClaimSubmit "claim_submit" [RECORD PLACE CLAIM UNCONFIRMED RESULT ENDING GATE],
-    Accept "accept" [RECORD PLACE RESULT],
+    Accept "accept" [RECORD PLACE RESULT ENDING],
     Requeue "requeue" [RECORD PLACE RESULT ENDING],
     Unconfirm "unconfirm" [RECORD PLACE UNCONFIRMED],
     ClaimPoll "claim_poll" [RECORD PLACE CLAIM RESULT ENDING GATE],
@@ -63,6 +63,7 @@ scripts! {
     Cancel "cancel" [RECORD PLACE RESULT ENDING],
     Retry "retry" [RECORD PLACE RESULT],
     Resolve "resolve" [RECORD PLACE RESULT ENDING],
+    Push "push" [RECORD PLACE RESULT ENDING],
     Breaker "breaker" [RECORD GATE],
     Rights "rights" [],
 }

@@ -73,9 +73,32 @@ pub enum Move {
     Finish {
         /// How.
         end: End,
-        /// What led to it: `poll`, or empty for the answer to a submit.
-        source: &'static str,
+        /// What led to it.
+        source: Source,
     },
+}
+
+/// What led to a job's end, besides an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The answer to its POST.
+    Submit,
+    /// A status check.
+    Poll,
+    /// A push of the API, or the check that it asked for.
+    Webhook,
+}
+
+impl Source {
+    /// The word in the record; of a submit there is none.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "",
+            Self::Poll => "poll",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 /// One job's move.
@@ -96,6 +119,8 @@ pub enum Settled {
     Done,
     /// The API had accepted the job before under another id: two videos may be billed.
     AlsoAccepted,
+    /// It was accepted, and ended with the URL that the API had pushed before.
+    Pushed,
     /// It ended: the API refused it again and again, and accepted others meanwhile.
     Refused,
     /// The job has since been given to somebody else; nothing was changed.
@@ -111,6 +136,7 @@ impl Settled {
         Ok(match code {
             "polling" | "waiting" | "unconfirmed" | "ended" => Self::Done,
             "also" => Self::AlsoAccepted,
+            "pushed" => Self::Pushed,
             "refused" => Self::Refused,
             "stale" => Self::Stale,
             "late" => Self::Late,
@@ -163,7 +189,7 @@ impl RuledQueue {
         let call = Call::new(name, &self.keys, self.now_ms);
         // An accepted id is true whoever brings it.
         if name == Name::Accept {
-            return call;
+            return call.retention(&self.rules);
         }
         let call = call.arg(worker);
         if name == Name::Unconfirm {
@@ -244,7 +270,7 @@ fn add(call: &mut Call, settlement: &Settlement) {
         Move::Finish { end, source } => {
             call.push(settlement.claim.0);
             add_end(call, end);
-            call.push(source);
+            call.push(source.as_str());
         }
     }
 }

@@ -58,6 +58,11 @@ pub(crate) fn jobs_ended(status: &'static str, error: &'static str, count: u64) 
     JOBS_ENDED.counter(&[status, error]).increment(count);
 }
 
+/// So many videos' URLs were found, by what led to them.
+pub(crate) fn urls_found(source: &'static str, count: u64) {
+    URLS_FOUND.counter(&[source]).increment(count);
+}
+
 /// An entry's POST begins, so long after its XADD.
 pub(crate) fn pickup(waited: Duration) {
     PICKUP.histogram(&[]).record(waited);

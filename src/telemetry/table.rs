@@ -115,6 +115,13 @@ pub(super) const JOBS_ENDED: Metric = Metric {
     help: "jobs that this worker has ended, by error code; a completed job has none",
     known: &[&[&["completed"], &[""]], &[&["failed"], FAILURES], &[&["expired"], EXPIRIES]],
 };
+pub(super) const URLS_FOUND: Metric = Metric {
+    name: "reelq_urls_found_total",
+    kind: MetricKind::Counter,
+    labels: &["source"],
+    help: "videos whose URL this process has found, by what led to it first: a poll or a push",
+    known: &[&[&["poll", "webhook"]]],
+};
 pub(super) const CONFLICTS: Metric = Metric {
     name: "reelq_conflicts_total",
     kind: MetricKind::Counter,
@@ -202,6 +209,7 @@ pub const METRICS: &[Metric] = &[
     WORKERS,
     RESULTS_GROUP_AGE,
     JOBS_ENDED,
+    URLS_FOUND,
     CONFLICTS,
     API_REQUESTS,
     API_REQUEST,

@@ -19,7 +19,7 @@ use super::redis_retry::RedisRetry;
 use super::stages::{LeasedJob, StageControls};
 use super::watchdog::LoopWatch;
 use crate::job::{JobId, PerStage};
-use crate::queue::{CLAIM_BATCH, End, Move, QueueError, RuledQueue, Settled, Settlement};
+use crate::queue::{CLAIM_BATCH, End, Move, QueueError, RuledQueue, Settled, Settlement, Source};
 use crate::telemetry;
 
 /// When so many settlements are stuck, no more are taken up.
@@ -223,9 +223,10 @@ impl Writer {
             Settled::AlsoAccepted => {
                 tracing::warn!(job.id = %id, "accepted twice by the API: two videos may be billed");
             }
+            Settled::Pushed => report_completed(id, Source::Webhook),
             Settled::Refused => {
                 if let Move::Requeue { refusal: Some(fault), .. } = &settlement.to {
-                    report_end(id, &End::Failed(fault.clone()));
+                    report_end(id, &End::Failed(fault.clone()), Source::Submit);
                 }
             }
             Settled::Stale => tracing::info!(job.id = %id, "a late answer under an old claim"),
@@ -263,17 +264,20 @@ impl Writer {
                 tracing::warn!(job.id = %id, "{event}");
                 self.controls.submit.alarm.ring_in(self.queue.rules().unconfirmed_grace);
             }
-            Move::Finish { end, .. } => report_end(id, end),
+            Move::Finish { end, source } => report_end(id, end, *source),
         }
     }
 }
 
-fn report_end(id: &JobId, end: &End) {
+fn report_completed(id: &JobId, source: Source) {
+    tracing::debug!(job.id = %id, "completed");
+    telemetry::jobs_ended("completed", "", 1);
+    telemetry::urls_found(source.as_str(), 1);
+}
+
+fn report_end(id: &JobId, end: &End, source: Source) {
     match end {
-        End::Completed { .. } => {
-            tracing::debug!(job.id = %id, "completed");
-            telemetry::jobs_ended("completed", "", 1);
-        }
+        End::Completed { .. } => report_completed(id, source),
         End::Failed(fault) => {
             tracing::warn!(job.id = %id, error = %fault.to_field(), "failed");
             telemetry::jobs_ended("failed", fault.code.as_str(), 1);

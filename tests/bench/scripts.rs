@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use reelq::job::{Claim, EntryFields, JobId, Request, UnknownFields};
-use reelq::queue::{Claimant, End, Move, RuledQueue, Rules, Settlement};
+use reelq::queue::{Claimant, End, Move, RuledQueue, Rules, Settlement, Source};
 
 use super::site::Store;
 
@@ -51,7 +51,10 @@ pub(crate) async fn run(redis_server: Option<&str>) -> anyhow::Result<()> {
         costs.lap(&store, "claim_poll").await?;
         settle(&queue, batch, &held, |id| {
             let video_url = Some(format!("https://cdn.example/videos/{id}.mp4"));
-            Move::Finish { end: End::Completed { video_url, image_url: None }, source: "poll" }
+            Move::Finish {
+                end: End::Completed { video_url, image_url: None },
+                source: Source::Poll,
+            }
         })
         .await?;
         costs.lap(&store, "finish").await?;

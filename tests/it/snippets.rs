@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reelq::job::{Claim, Entry, JobId, UnknownFields};
-use reelq::queue::{Admission, End, Hands, Inbox, Move, Settled, Settlement};
+use reelq::queue::{Admission, End, Hands, Inbox, Move, Settled, Settlement, Source};
 use tokio::process::Command;
 
 use super::support::{TestQueue, id};
@@ -80,7 +80,7 @@ async fn complete_the_one_job(test: &TestQueue, id: JobId) {
     assert_eq!(admitted.admissions, [Admission::Leased], "{entries:?}");
     let accept = Move::Accept { whilter_request_id: "w-1".into(), first_check_in: Duration::ZERO };
     let end = End::Completed { video_url: Some(URL.to_owned()), image_url: None };
-    for to in [accept, Move::Finish { end, source: "poll" }] {
+    for to in [accept, Move::Finish { end, source: Source::Poll }] {
         let settlement = Settlement { id: id.clone(), claim: Claim(1), to };
         let settled = test.queue.settle("w", &[settlement]).await.unwrap();
         assert_eq!(settled, [Settled::Done]);

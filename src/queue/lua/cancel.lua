@@ -40,7 +40,7 @@ for at = FIRST, #ARGV, ITEM do
     cancel(id, whole, state)
     gone[#gone + 1] = id
   elseif heal(id) then
-    gone[#gone + 1] = id
+    if not checked_again(state, P .. 'job:' .. id) then gone[#gone + 1] = id end
     if state ~= 'cancelled' then code, detail = 'refused', 'it has ended: ' .. state end
   else
     code, detail = 'refused', 'its record is damaged'

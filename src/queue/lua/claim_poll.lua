@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Takes due jobs into a worker's hands for their next status check.
--- Transition: polling -> polling (claimed)
+-- Transition: polling -> polling (claimed), expired -> expired (claimed)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] worker
@@ -11,9 +11,9 @@
 -- ARGV[7] completed_retention_ms
 -- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none), the stage's state ('' = open), 1 for a probe of a closed
---   stage, a list of what was taken out of its place, then items of 9: id, claim, polls (this one
+--   stage, a list of what was taken out of its place, then items of 10: id, claim, polls (this one
 --   included), and as they stand in the record: whilter-request-id, next-at (when it was due),
---   submitted-at, retried-at, expires-at, streak
+--   submitted-at, retried-at, expires-at, streak, pushed-at
 -- Why: a script that ends a job elsewhere makes it due here first, so that what it leaves undone is
 --   found soon. A live job that comes here in that way is put back into its own place.
 local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
@@ -31,10 +31,10 @@ local taken, records, claims, polls = {}, {}, {}, {}
 for _, id in ipairs(due) do
   if not again and #taken >= gated.take then break end
   local record = P .. 'job:' .. id
-  local state, claim, polled, whilter_id, due_at, submitted_at, retried_at, expires_at, streak =
-    unpack(read(record, 'state', 'claim', 'polls', 'whilter-request-id', 'next-at', 'submitted-at',
-      'retried-at', 'expires-at', 'streak'), 1, 9)
-  local gives = state == 'polling'
+  local state, claim, polled, whilter_id, due_at, submitted_at, retried_at, expires_at, streak,
+    pushed_at = unpack(read(record, 'state', 'claim', 'polls', 'whilter-request-id', 'next-at',
+      'submitted-at', 'retried-at', 'expires-at', 'streak', 'pushed-at'), 1, 10)
+  local gives = state == 'polling' or checked_again(state, record)
   if again then
     gives = gives and in_hand(id) and unpack(read(record, 'worker'), 1, 1) == worker
   elseif gives then
@@ -48,7 +48,8 @@ for _, id in ipairs(due) do
     items[last + 1], items[last + 2], items[last + 3] = id, claim, polled
     items[last + 4], items[last + 5], items[last + 6] = whilter_id or '', due_at, submitted_at
     items[last + 7], items[last + 8], items[last + 9] = retried_at, expires_at, streak
-    last = last + 9
+    items[last + 10] = pushed_at
+    last = last + 10
   end
   if gives or not again then leaving[#leaving + 1] = id end
 end

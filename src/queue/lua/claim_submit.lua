@@ -4,6 +4,7 @@
 -- Transition: waiting -> expired (overdue), waiting -> failed (overdue unconfirmed)
 -- Transition: unconfirmed -> failed (overdue)
 -- Transition: unconfirmed -> unconfirmed (held)
+-- Transition: waiting -> completed (pushed before), unconfirmed -> completed (pushed before)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] worker
@@ -16,9 +17,10 @@
 -- ARGV[9] max_age_ms: submit.max_age
 -- ARGV[10] max_unconfirmed: submit.max_unconfirmed, 0 = hold
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
---   closed stage, a list of what was taken out of its place, how many expired and how many failed
---   here, then items of 6: id, claim, body, and as they stand in the record: attempts, retries,
---   POSTs unanswered so far
+--   closed stage, a list of what was taken out of its place, how many expired, failed and
+--   completed here, then items of 6: id, claim, body, and as they stand in the record: attempts,
+--   retries, POSTs unanswered so far
+-- Why: what the API itself has pushed a URL for is not bought again: it ends with that.
 -- Why: `resend` is an operator's word to send it once more, however often it was sent, or held.
 -- Why: a probe rather takes a job that was never sent than one whose next POST may be its second.
 -- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
@@ -29,13 +31,13 @@ local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonu
   tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
 local max_age_ms, max_unconfirmed = tonumber(ARGV[9]), tonumber(ARGV[10])
-local claimed = P .. 'claimed:submit:' .. worker
-local MAX_REPLY_BYTES, PUT_OFF_MS = 1048576, 30000
-local NEVER_SENT = 'submit-deadline: not submitted in time'
-local UNANSWERED = 'submit-unconfirmed: a POST was sent, its answer never came'
+local claimed, MAX_REPLY_BYTES, PUT_OFF_MS = P .. 'claimed:submit:' .. worker, 1048576, 30000
+local NEVER_SENT = { 'expired', { 'error', 'submit-deadline: not submitted in time' } }
+local UNANSWERED =
+  { 'failed', { 'error', 'submit-unconfirmed: a POST was sent, its answer never came' } }
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 -- What is read of a member: an operator's marks are on unconfirmed jobs only.
-local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed',
+local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'push-trust',
   unpack(DEADLINE) } }
 READ.unconfirmed = { unpack(READ.submit) }
 table.insert(READ.unconfirmed, 'resend')
@@ -44,7 +46,7 @@ table.insert(READ.unconfirmed, 'held')
 -- checks
 local gated, again = gate('submit', now, limit, rate), taken_before(claimed, number)
 if not again and redis.call('EXISTS', P .. 'paused') == 1 then
-  return { now, '', gated.state or '', 0, {}, 0, 0 }
+  return { now, '', gated.state or '', 0, {}, 0, 0, 0 }
 end
 local halted = gated.state == 'halted'
 local halt_ended = halted and now or num(ask('GET', P .. 'halt-ended:submit'))
@@ -67,17 +69,21 @@ local function give_again(id)
   end
 end
 
--- What is to become of one due member, with a detail: it is taken, or waits until another time, or
--- ends, or is not in its place.
+-- What is to become of one due member, with a detail: it is taken, or put off until another time, or
+-- ends with these changes, or is not in its place.
 local function look(id, place)
   local record = P .. 'job:' .. id
-  local state, claim, posted, attempts, retries, unconfirmed, accepted_at, not_before, retried_at,
-    expires_at, resend, held = unpack(read(record, unpack(READ[place])), 1, 12)
+  local state, claim, posted, attempts, retries, unconfirmed, push_trust, accepted_at, not_before,
+    retried_at, expires_at, resend, held = unpack(read(record, unpack(READ[place])), 1, 13)
   if state ~= EXPECTED[place] then return 'misplaced' end
+  if push_trust and push_trust ~= '' then
+    local url = unpack(read(record, 'pushed-url'), 1, 1)
+    return 'completed', { 'video-url', url or '', 'source', 'webhook' }
+  end
   local deadline =
     submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
   if deadline <= now and halted then return 'put off', now + PUT_OFF_MS end
-  if deadline <= now then return 'overdue', num(unconfirmed) > 0 and UNANSWERED or NEVER_SENT end
+  if deadline <= now then return unpack(num(unconfirmed) > 0 and UNANSWERED or NEVER_SENT, 1, 2) end
   local holds = held or num(unconfirmed) > max_unconfirmed
   if place == 'unconfirmed' and holds and not resend then return 'put off', deadline end
   local n = #taken + 1
@@ -129,9 +135,8 @@ for _, it in ipairs(others) do
   if it.verdict == 'put off' then
     redis.call('ZADD', P .. it.place, int(it.detail), it.id)
     redis.call('HSET', record, 'next-at', int(it.detail))
-  elseif it.verdict == 'overdue' then
-    local status = it.detail == UNANSWERED and 'failed' or 'expired'
-    conclude(it.id, record, read_whole(record), status, { 'error', it.detail }, now)
+  elseif ENDS[it.verdict] then
+    conclude(it.id, record, read_whole(record), it.verdict, it.detail, now)
   elseif not put_right(it.id, now, lease_ms) then
     take_out(it.id)
     out[#out + 1] = it.id
@@ -144,4 +149,4 @@ local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
   tonumber(head('submit')) or math.huge)
 next_due = next_due < math.huge and math.max(next_due, gated.again_at or 0) or ''
 return { now, next_due, gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0, out,
-  ended.counts.expired or 0, ended.counts.failed or 0, unpack(items, 1, last) }
+  ended.counts.expired or 0, ended.counts.failed or 0, ended.counts.completed or 0, unpack(items, 1, last) }

@@ -39,16 +39,6 @@ local function is_of(record, claim, holder)
   return held_claim == claim and (not holder or held_by == holder)
 end
 
--- A URL for a job that had ended by time: it ends again.
-local function end_again(id, record, whole, changes)
-  local revision = int(num(whole[REVISION]) + 1)
-  whole[REVISION] = revision
-  heal_result(id)
-  redis.call('ZADD', P .. 'poll', int(now), id)
-  redis.call('PERSIST', record)
-  conclude(id, record, whole, 'completed', changes, now, { 'revision', revision, 'result', '' })
-end
-
 -- A URL for a job that had ended otherwise: it is recorded.
 local function keep_url(record, changes)
   for i = 1, #changes, 2 do
@@ -56,30 +46,38 @@ local function keep_url(record, changes)
   end
 end
 
-local codes, leaving = {}, {}
+-- Ends the one more check of an expired job, if it was this one.
+local function end_check(id, record, claim)
+  if not in_hand(id) or not is_of(record, claim, worker) then return false end
+  redis.call('HDEL', record, 'next-at', 'worker', 'recoveries', 'streak')
+  return true
+end
+
+local codes, leaving, also_in_poll = {}, {}, false
 for at = FIRST, #ARGV, ITEM do
   local id, claim, status, fault, video_url, image_url, source = unpack(ARGV, at, at + ITEM - 1)
   local record, changes = P .. 'job:' .. id, added({ fault, video_url, image_url, source })
   local whole = read_whole(record)
-  local state, has_url, code = unpack(whole, 1, 1), status == 'completed', 'stale'
+  local state, has_url, code, stays = unpack(whole, 1, 1), status == 'completed', 'stale', false
   if not state then
     code = 'gone'
   elseif state == 'expired' and has_url then
-    end_again(id, record, whole, changes)
-    code = 'ended'
+    end_again(id, record, whole, changes, now)
+    code, also_in_poll = 'ended', true
   elseif ENDS[state] then
     heal(id)
     local again = state == status and (has_url or is_of(record, claim))
     code = again and 'ended' or 'late'
     if code == 'late' and has_url then keep_url(record, changes) end
+    stays = checked_again(state, record) and not end_check(id, record, claim)
   elseif (LEADS_TO[state] or {})[status]
     and (has_url or is_of(record, claim, worker) and in_hand(id)) then
     conclude(id, record, whole, status, changes, now)
     code = 'ended'
   end
-  if code == 'ended' or code == 'late' then leaving[#leaving + 1] = id end
+  if (code == 'ended' or code == 'late') and not stays then leaving[#leaving + 1] = id end
   codes[#codes + 1] = code
 end
 wind_up(retention)
-if leave('leases', leaving) < #leaving then leave('poll', leaving) end
+if leave('leases', leaving) < #leaving or also_in_poll then leave('poll', leaving) end
 return codes

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes jobs out of the hands of a worker that died, or that held them too long.
 -- Transition: polling -> polling (lease lost), submitting -> unconfirmed (lease lost)
--- Transition: submitting -> failed (crash loop)
+-- Transition: submitting -> failed (crash loop), expired -> expired (lease lost)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] dead: the worker that is dead; '' = only leases that have run out
@@ -38,9 +38,10 @@ end
 local function recover(id, record, state, claim, recoveries)
   local crashes, next_claim = num(recoveries) + 1, int(num(claim) + 1)
   local changes = { 'claim', next_claim, 'recoveries', int(crashes) }
-  if state == 'polling' then
+  if state == 'polling' or state == 'expired' then
     local history, accepted_at = unpack(read(record, 'history', 'accepted-at'), 1, 2)
     redis.call('ZADD', P .. 'poll', now_ms, id)
+    if state == 'expired' then redis.call('HSET', record, 'pushed-at', now_ms, 'next-at', now_ms) end
     redis.call('HSET', record, 'next-at', now_ms, 'history',
       remember(history, accepted_at, now, 'lease lost'), unpack(changes))
   elseif crashes >= max_recoveries then
@@ -59,7 +60,7 @@ for _, id in ipairs(held) do
     unpack(read(record, 'state', 'claim', 'recoveries', 'worker'), 1, 4)
   if dead == '' or holder == dead or not holder then
     leaving[#leaving + 1] = id
-    if state == 'polling' or state == 'submitting' then
+    if state == 'polling' or state == 'submitting' or checked_again(state, record) then
       recover(id, record, state, claim, recoveries)
     elseif not put_right(id, now) then
       take_out(id)

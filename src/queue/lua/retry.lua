@@ -13,6 +13,8 @@
 -- ARGV[4..] items of 1: id
 -- Returns: two per item: the state it is in then and the revision, refused and why, gone and ''
 -- Why: what the API accepted and did not fail is followed, not bought again.
+-- Why: a URL that the API has pushed meanwhile is kept, unless the job is to be bought again, so that
+--   the next claim ends it with that.
 -- Why: an unanswered POST is remembered when a job starts over: the API may have it.
 -- Why: the place comes before the life: an ended job in a place is taken out by whoever finds it.
 local now, resubmit, dry = clock(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
@@ -58,8 +60,9 @@ end
 local function carried_over(record)
   local whilter_id, also, unconfirmed =
     unpack(read(record, 'whilter-request-id', 'also-accepted', 'unconfirmed'), 1, 3)
-  local changes = { 'attempts', '0', 'retries', '', 'refusals', '', 'whilter-request-id', '',
-    'submitted-at', '' }
+  local changes = resubmit and { 'pushed-url', '', 'push-trust', '' } or {}
+  for _, word in ipairs({ 'pushed-at', '', 'attempts', '0', 'retries', '', 'refusals', '', 'whilter-request-id', '',
+    'submitted-at', '' }) do table.insert(changes, word) end
   local function change(field, value)
     table.insert(changes, field)
     table.insert(changes, value)
@@ -75,9 +78,10 @@ end
 -- It was voided when it began to live again, so that a call that is cut off leaves nothing of it.
 local function forget_end(id, record, state)
   redis.call('HDEL', record, 'result', 'error', 'ended-at', 'source', 'video-url', 'image-url', 'worker',
-    'resend', 'held')
+    'resend', 'held', 'recoveries', 'streak')
   if state == 'waiting' then
-    redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-url')
+    redis.call('HDEL', record, 'retries', 'refusals', 'whilter-request-id', 'submitted-at', 'pushed-at')
+    if resubmit then redis.call('HDEL', record, 'pushed-url', 'push-trust') end
   end
   redis.call('ZREM', P .. 'dead', id)
 end

@@ -59,7 +59,7 @@ local function pull_all_in()
     end
     redis.call('DEL', P .. 'rate:' .. stage)
   end
-  redis.call('DEL', P .. 'token-turn')
+  redis.call('DEL', P .. 'token-turn', P .. 'rate:push')
   local more = false
   for place, at_most_ms in pairs({ submit = backoff_max_ms, unconfirmed = unconfirmed_grace_ms,
     poll = poll_max_ms, leases = lease_ms, workers = 0 }) do

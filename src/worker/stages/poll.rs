@@ -9,7 +9,7 @@ use super::{Cut, LeasedJob, StageWork, event};
 use crate::config::Deliverable;
 use crate::job::backoff::Backoff;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Stage, StatusOutcome, Streak};
-use crate::queue::{Claimant, Claimed, End, Move, PollClaim, QueueError, RuledQueue};
+use crate::queue::{Claimant, Claimed, End, Move, PollClaim, QueueError, RuledQueue, Source};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
 use crate::worker::api_health::Breaker;
@@ -103,9 +103,10 @@ impl PollPolicy {
         let age = job.age + took;
         let streak = job.streak.as_deref().and_then(Streak::parse);
         match outcome {
-            StatusOutcome::Ready { video_url, image_url } => {
-                Move::Finish { end: End::Completed { video_url, image_url }, source: "poll" }
-            }
+            StatusOutcome::Ready { video_url, image_url } => Move::Finish {
+                end: End::Completed { video_url, image_url },
+                source: if job.is_pushed { Source::Webhook } else { Source::Poll },
+            },
             StatusOutcome::Failed(fault) => failed(fault),
             StatusOutcome::NotYet => self.not_yet(job, age, took),
             StatusOutcome::RetryLater { detail, retry_after } => {
@@ -179,12 +180,12 @@ impl PollPolicy {
 }
 
 fn failed(fault: Fault) -> Move {
-    Move::Finish { end: End::Failed(fault), source: "poll" }
+    Move::Finish { end: End::Failed(fault), source: Source::Poll }
 }
 
 fn expire(detail: String) -> Move {
     let fault = Fault::new(ErrorCode::PollDeadline, detail);
-    Move::Finish { end: End::Expired(fault), source: "poll" }
+    Move::Finish { end: End::Expired(fault), source: Source::Poll }
 }
 
 #[cfg(test)]
@@ -213,6 +214,7 @@ mod tests {
             late_by: Duration::ZERO,
             age,
             expires_in: None,
+            is_pushed: false,
             streak: streak.map(str::to_owned),
         }
     }

@@ -10,7 +10,7 @@ use super::{Cut, LeasedJob, StageWork, event};
 use crate::job::backoff::Backoff;
 use crate::job::request::body_to_send;
 use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Stage, SubmitOutcome};
-use crate::queue::{Claimant, Claimed, End, Move, QueueError, RuledQueue, SubmitClaim};
+use crate::queue::{Claimant, Claimed, End, Move, QueueError, RuledQueue, Source, SubmitClaim};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
 use crate::worker::api_health::Breaker;
@@ -59,6 +59,8 @@ impl StageWork for SubmitStage {
         let deadline = ErrorCode::SubmitDeadline.as_str();
         telemetry::jobs_ended("expired", deadline, overdue.expired);
         telemetry::jobs_ended("failed", ErrorCode::SubmitUnconfirmed.as_str(), overdue.failed);
+        telemetry::jobs_ended("completed", "", overdue.completed);
+        telemetry::urls_found(Source::Webhook.as_str(), overdue.completed);
         Ok(claimed)
     }
 
@@ -157,7 +159,7 @@ impl SubmitPolicy {
 /// it (and finds fault with the repetition), and failing it would lose a video that is paid.
 fn give_up(job: &SubmitClaim, fault: Fault) -> Move {
     if job.unconfirmed == 0 {
-        return Move::Finish { end: End::Failed(fault), source: "" };
+        return Move::Finish { end: End::Failed(fault), source: Source::Submit };
     }
     let event = event("held", &fault.detail);
     Move::Unconfirm { event, hold: true, sent_ago: Duration::ZERO }
@@ -260,7 +262,7 @@ mod tests {
     fn a_rejection_fails_a_job_unless_the_api_most_likely_has_it() {
         for code in [ErrorCode::BadRequest, ErrorCode::ApiRejected, ErrorCode::InvalidJob] {
             let rejected = || SubmitOutcome::Rejected(fault(code));
-            let failed = Move::Finish { end: End::Failed(fault(code)), source: "" };
+            let failed = Move::Finish { end: End::Failed(fault(code)), source: Source::Submit };
             assert_eq!(decide(&claim(0, 0, 0), rejected()), failed);
             assert_eq!(decide(&claim(0, 0, 1), rejected()), held("why"));
             let named = || SubmitOutcome::RejectedWithId {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelq::job::{EntryFields, JobId, Stage};
-use reelq::queue::{BreakerEvent, Finding, Lost, Move, QueueError, RuledQueue};
+use reelq::queue::{BreakerEvent, Finding, Lost, Move, Push, PushTrust, QueueError, RuledQueue};
 
 use super::world::{DAY_MS, LEASE, World};
 use crate::support::moves::{
@@ -45,10 +45,18 @@ pub(crate) enum State {
     Rejected,
     Expired,
     Cancelled,
+    /// Submitting, and the API has pushed its URL, which is believed.
+    Pushed,
+    /// Waiting for its next submit, and the API has pushed its URL.
+    PushedWaiting,
+    /// Expired, and to be checked once more because of a push.
+    Announced,
+    /// Likewise, in the hands of `w1`.
+    CheckingAgain,
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Nothing,
         Self::Entry,
         Self::Waiting,
@@ -69,6 +77,10 @@ impl State {
         Self::Rejected,
         Self::Expired,
         Self::Cancelled,
+        Self::Pushed,
+        Self::PushedWaiting,
+        Self::Announced,
+        Self::CheckingAgain,
     ];
 
     /// Brings jobs into this state.
@@ -138,6 +150,23 @@ impl State {
                 let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
                 world.at_now().cancel(&ids).await.unwrap();
             }
+            Self::Pushed => {
+                Box::pin(Self::Submitting.prepare(world, ids)).await;
+                push_now(world, ids, PushTrust::Accept).await;
+            }
+            Self::PushedWaiting => {
+                Box::pin(Self::Submitting.prepare(world, ids)).await;
+                push_now(world, ids, PushTrust::Authenticated).await;
+                world.settle_now(ids, &requeue()).await;
+            }
+            Self::Announced => {
+                Box::pin(Self::Expired.prepare(world, ids)).await;
+                push_now(world, ids, PushTrust::Authenticated).await;
+            }
+            Self::CheckingAgain => {
+                Box::pin(Self::Announced.prepare(world, ids)).await;
+                Self::check(world).await;
+            }
         }
         world.now += 10;
     }
@@ -199,10 +228,15 @@ pub(crate) enum Call {
     /// After the server's clock went back by an hour.
     TickBack,
     Forget,
+    /// A push that anybody may have sent.
+    PushByAnybody,
+    PushByApi,
+    /// The same, and its URL is believed.
+    PushBelieved,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Enqueue,
         Self::AdmitIntoHands,
         Self::AdmitToWait,
@@ -236,6 +270,9 @@ impl Call {
         Self::Tick,
         Self::TickBack,
         Self::Forget,
+        Self::PushByAnybody,
+        Self::PushByApi,
+        Self::PushBelieved,
     ];
 
     /// Whether the call can be made in that state at all.
@@ -265,7 +302,10 @@ impl Call {
             | Self::Resubmit
             | Self::ResolveAccepted
             | Self::ResolveReady
-            | Self::ResolveGivenUp => !matches!(state, State::Nothing | State::Entry),
+            | Self::ResolveGivenUp
+            | Self::PushByAnybody
+            | Self::PushByApi
+            | Self::PushBelieved => !matches!(state, State::Nothing | State::Entry),
             Self::Halt | Self::Break | Self::Limit | Self::Open => {
                 matches!(state, State::Waiting | State::Halted | State::Polling)
             }
@@ -275,9 +315,10 @@ impl Call {
     }
 
     /// Whether a repetition must answer as the uncut call did. A claim gives what it took before it
-    /// was cut off; who enqueues without an entry learns that it is a duplicate.
+    /// was cut off; who enqueues without an entry learns that it is a duplicate, and who pushes that the
+    /// video is known.
     pub(crate) fn answers_again(self) -> bool {
-        !matches!(self, Self::Enqueue)
+        !matches!(self, Self::Enqueue | Self::PushByAnybody | Self::PushByApi | Self::PushBelieved)
     }
 
     /// Whether it is taken from the holder of the job only.
@@ -373,8 +414,27 @@ impl Call {
                 queue.at(earlier).tick("w1").await.map(|_| String::new())
             }
             Self::Forget => queue.forget_worker("w1").await.map(|()| String::new()),
+            Self::PushByAnybody => push(queue, &job_ids, PushTrust::Anybody).await,
+            Self::PushByApi => push(queue, &job_ids, PushTrust::Authenticated).await,
+            Self::PushBelieved => push(queue, &job_ids, PushTrust::Accept).await,
         }
     }
+}
+
+async fn push(queue: &RuledQueue, ids: &[JobId], trust: PushTrust) -> Result<String, QueueError> {
+    let mut answers = Vec::new();
+    for id in ids {
+        let video_url = "https://cdn/pushed.mp4".to_owned();
+        let push = Push { id: id.clone(), user_id: "ann".to_owned(), video_url };
+        answers.push(queue.push(&push, trust).await?);
+    }
+    Ok(format!("{answers:?}"))
+}
+
+/// Pushes without scissors.
+async fn push_now(world: &World, ids: &[String], trust: PushTrust) {
+    let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
+    push(&world.at_now(), &ids, trust).await.unwrap();
 }
 
 async fn resolve(

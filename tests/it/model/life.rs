@@ -3,6 +3,7 @@
 
 mod claims;
 mod operate;
+mod push;
 mod settle;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use reelq::job::lifecycle::{Event, LIFE, State};
 use reelq::queue::Operated;
 
+pub(crate) use self::push::PUSHED_URL;
 pub(crate) use self::settle::Outcome;
 
 pub(crate) const LEASE_MS: u64 = 60_000;
@@ -66,11 +68,17 @@ pub(crate) struct Model {
     pub(crate) results: Vec<(String, String, String)>,
     /// Entries kept aside.
     pub(crate) aside: usize,
+    /// When the next check may be made for a push that anybody may have sent.
+    pub(crate) push_free_at: u64,
 }
 
 impl Job {
     fn number(&self, field: &str) -> u64 {
         self.fields.get(field).map_or(0, |text| text.parse().unwrap())
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
     }
 
     fn set(&mut self, field: &'static str, value: impl ToString) {
@@ -149,15 +157,18 @@ impl Job {
         self.set("worker", worker);
     }
 
-    fn become_unconfirmed(&mut self, sent_at: u64, hold: bool) {
+    fn become_unconfirmed(&mut self, now: u64, sent_at: u64, hold: bool) {
         self.raise("unconfirmed");
         if hold {
             self.set("held", 1);
         }
-        let due = if hold || self.number("unconfirmed") > u64::from(MAX_UNCONFIRMED) {
+        let due = if self.fields.contains_key("push-trust") {
+            now
+        } else if hold || self.number("unconfirmed") > u64::from(MAX_UNCONFIRMED) {
             self.deadline()
         } else {
-            sent_at + GRACE_MS
+            let is_pushed = self.fields.contains_key("pushed-url");
+            sent_at + if is_pushed { 2 * GRACE_MS } else { GRACE_MS }
         };
         self.wait(Place::Unconfirmed, due);
     }

@@ -7,6 +7,7 @@
 
 mod life;
 mod seen;
+mod steps;
 
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestRunner};
 use reelq::job::{Claim, EntryFields, ErrorCode, Fault, Request};
 use reelq::queue::{
-    Admission, Claimant, End, Finding, Hands, Lost, Move, Operated, RuledQueue, Rules, Settled,
-    Settlement,
+    Admission, Claimant, End, Hands, Lost, Move, Operated, Push, PushOutcome, PushTrust,
+    RuledQueue, Rules, Settled, Settlement, Source,
 };
 
 use self::life::{
-    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_UNCONFIRMED, Model, Outcome, SENT_AGO_MS, STREAK, VIDEO_URL,
+    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_UNCONFIRMED, Model, Outcome, PUSHED_URL, SENT_AGO_MS,
+    STREAK, VIDEO_URL,
 };
+use self::steps::{IDS, Step, WORKERS, step};
 use super::support::{RULES, TestQueue, id};
 
 const START: u64 = 1_800_000_000_000;
@@ -34,104 +37,6 @@ const MODEL_RULES: Rules = Rules {
     failed_retention: Duration::from_secs(3600),
     ..RULES
 };
-const IDS: [&str; 4] = ["a", "b", "c", "d"];
-const WORKERS: [&str; 2] = ["w1", "w2"];
-
-#[derive(Clone, Debug)]
-enum Step {
-    Admit {
-        id: usize,
-        body: usize,
-        hands: Option<usize>,
-        later_ms: Option<u64>,
-        ends_ms: Option<u64>,
-    },
-    ClaimSubmits {
-        worker: usize,
-        limit: usize,
-    },
-    ClaimPolls {
-        worker: usize,
-        limit: usize,
-    },
-    /// Settles one of the claims given so far, counted from the latest.
-    Settle {
-        back: usize,
-        outcome: Outcome,
-    },
-    ReclaimOverdue,
-    ReclaimDead {
-        worker: usize,
-    },
-    Pause(bool),
-    Cancel {
-        id: usize,
-    },
-    Retry {
-        id: usize,
-        resubmit: bool,
-    },
-    Resolve {
-        id: usize,
-        finding: Finding,
-    },
-    Wait {
-        ms: u64,
-    },
-}
-
-fn outcome() -> impl Strategy<Value = Outcome> {
-    let delay_ms = prop_oneof![Just(0), Just(1000), Just(45_000)];
-    prop_oneof![
-        4 => (0..3, delay_ms.clone()).prop_map(|(number, delay_ms)| {
-            Outcome::Accept { transaction: format!("w-{number}"), delay_ms }
-        }),
-        3 => (delay_ms.clone(), any::<bool>(), any::<bool>())
-            .prop_map(|(delay_ms, spends, refused)| Outcome::Requeue { delay_ms, spends, refused }),
-        3 => any::<bool>().prop_map(|hold| Outcome::Unconfirm { hold }),
-        3 => (delay_ms, any::<bool>())
-            .prop_map(|(delay_ms, streak)| Outcome::Repoll { delay_ms, streak }),
-        3 => Just(Outcome::Complete),
-        1 => Just(Outcome::Fail),
-        2 => Just(Outcome::Expire),
-    ]
-}
-
-fn finding() -> impl Strategy<Value = Finding> {
-    prop_oneof![
-        (0..3).prop_map(|number| Finding::Accepted(format!("w-{number}"))),
-        Just(Finding::Ready(VIDEO_URL.to_owned())),
-        Just(Finding::GivenUp("the account shows no such request".to_owned())),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (worker, id) = (0..WORKERS.len(), 0..IDS.len());
-    let later = prop::option::weighted(0.2, prop_oneof![Just(0), Just(40_000)]);
-    let ends = prop::option::weighted(0.2, prop_oneof![Just(0), Just(20_000), Just(90_000)]);
-    prop_oneof![
-        4 => (id.clone(), 0..2_usize, prop::option::of(worker.clone()), later, ends)
-            .prop_map(|(id, body, hands, later_ms, ends_ms)| {
-                Step::Admit { id, body, hands, later_ms, ends_ms }
-            }),
-        4 => (worker.clone(), 1..3_usize)
-            .prop_map(|(worker, limit)| Step::ClaimSubmits { worker, limit }),
-        4 => (worker.clone(), 1..3_usize)
-            .prop_map(|(worker, limit)| Step::ClaimPolls { worker, limit }),
-        9 => (prop_oneof![4 => Just(0), 2 => 0..8_usize], outcome())
-            .prop_map(|(back, outcome)| Step::Settle { back, outcome }),
-        1 => Just(Step::ReclaimOverdue),
-        1 => worker.prop_map(|worker| Step::ReclaimDead { worker }),
-        1 => any::<bool>().prop_map(Step::Pause),
-        1 => id.clone().prop_map(|id| Step::Cancel { id }),
-        3 => (id.clone(), prop::bool::weighted(0.2))
-            .prop_map(|(id, resubmit)| Step::Retry { id, resubmit }),
-        2 => (id.clone(), finding()).prop_map(|(id, finding)| Step::Resolve { id, finding }),
-        4 => prop_oneof![Just(1), Just(1000), Just(30_000), Just(LEASE_MS), Just(MAX_AGE_MS)]
-            .prop_map(|ms| Step::Wait { ms }),
-    ]
-}
-
 /// The queue, its model, and every claim that was given.
 struct Run<'a> {
     queue: &'a TestQueue,
@@ -183,6 +88,7 @@ impl Run<'_> {
                 let (queue, id) = (self.at_now(), id(IDS[*index]));
                 twice(expected, async || queue.resolve(&id, finding).await.unwrap()).await
             }
+            Step::Push { id: index, user, trust } => self.push(IDS[*index], *user, *trust).await,
             Step::Wait { ms } => {
                 self.model.now += ms;
                 Ok(())
@@ -283,6 +189,22 @@ impl Run<'_> {
         Ok(())
     }
 
+    async fn push(&mut self, name: &str, user: usize, trust: PushTrust) -> Result<(), String> {
+        let expected = self.model.push(name, user, trust);
+        let push = Push {
+            id: id(name),
+            user_id: format!("user-{user}"),
+            video_url: PUSHED_URL.to_owned(),
+        };
+        let queue = self.at_now();
+        same(queue.push(&push, trust).await.unwrap(), expected)?;
+        let again = match expected {
+            PushOutcome::Completed => PushOutcome::Known,
+            other => other,
+        };
+        same(queue.push(&push, trust).await.unwrap(), again)
+    }
+
     async fn reclaim(&mut self, dead: Option<&'static str>) -> Result<(), String> {
         let expected = self.model.reclaim(dead);
         let lost = dead.map_or(Lost::Overdue, |name| Lost::Worker { name, skip: 0 });
@@ -306,7 +228,7 @@ async fn twice(expected: Operated, call: impl AsyncFn() -> Operated) -> Result<(
 
 fn move_of(outcome: &Outcome) -> Move {
     let fault = |code| Fault::new(code, "why");
-    let finish = |end| Move::Finish { end, source: "poll" };
+    let finish = |end| Move::Finish { end, source: Source::Poll };
     match outcome {
         Outcome::Accept { transaction, delay_ms } => Move::Accept {
             whilter_request_id: transaction.clone(),

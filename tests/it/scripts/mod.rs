@@ -8,6 +8,7 @@ mod leases;
 mod operate;
 mod places;
 mod poll;
+mod push;
 mod submit;
 
 use std::fmt::Debug;

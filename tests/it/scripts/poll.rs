@@ -27,6 +27,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
         age: Duration::from_millis(1050),
         expires_in: None,
         streak: None,
+        is_pushed: false,
     };
     assert_eq!(claimed, [expected]);
     check(

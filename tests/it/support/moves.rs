@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelq::job::{ErrorCode, Fault};
-use reelq::queue::{End, Move};
+use reelq::queue::{End, Move, Source};
 
 /// How long before its time-out a POST began.
 const SENT_AGO: Duration = Duration::from_millis(10);
@@ -53,5 +53,5 @@ pub(crate) fn expire() -> Move {
 }
 
 fn finish(end: End) -> Move {
-    Move::Finish { end, source: "poll" }
+    Move::Finish { end, source: Source::Poll }
 }

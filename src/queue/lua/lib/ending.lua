@@ -40,6 +40,17 @@ local function conclude(id, record, whole, status, changes, now, noted)
   ended.counts[status] = (ended.counts[status] or 0) + 1
 end
 
+-- A URL for a job that had ended by time: it ends again, as its next revision. It is in no place, so
+-- it is made due in `poll` first.
+local function end_again(id, record, whole, changes, now)
+  local revision = int(num(whole[REVISION]) + 1)
+  whole[REVISION] = revision
+  heal_result(id)
+  redis.call('ZADD', P .. 'poll', int(now), id)
+  redis.call('PERSIST', record)
+  conclude(id, record, whole, 'completed', changes, now, { 'revision', revision, 'result', '' })
+end
+
 -- Writes what goes with the ends of this call: the expiry last, by which `heal` knows them done.
 local function wind_up(retention)
   local dead = {}

@@ -10,6 +10,14 @@ local function in_hand(id)
   return ask('ZSCORE', P .. 'leases', id)
 end
 
+-- Whether a job that had expired is checked once more, because of a push (push.lua): it then stands
+-- in `poll` or `leases` as if it lived, and has a `next-at`.
+local function checked_again(state, record)
+  if state ~= 'expired' then return false end
+  local next_at, pushed_at = unpack(read(record, 'next-at', 'pushed-at'), 1, 2)
+  return next_at and pushed_at and true or false
+end
+
 -- The due time at the head of a place, or '' when it is empty. A score that somebody wrote by
 -- hand may be no whole number.
 local function head(place)

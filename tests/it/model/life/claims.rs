@@ -74,7 +74,9 @@ impl Model {
         due.extend(self.due(Place::Submit, limit - due.len()));
         for id in due {
             let job = self.jobs.get_mut(&id).unwrap();
-            if job.deadline() <= now {
+            if job.fields.contains_key("push-trust") {
+                self.end_by_push(&id, Event::PushedBefore);
+            } else if job.deadline() <= now {
                 let (event, error) = match (job.state, job.number("unconfirmed")) {
                     (State::Waiting, 0) => (Event::Overdue, "submit-deadline"),
                     (State::Waiting, _) => (Event::OverdueUnconfirmed, "submit-unconfirmed"),
@@ -127,14 +129,17 @@ impl Model {
             let job = self.jobs.get_mut(id).unwrap();
             job.raise("claim");
             job.raise("recoveries");
-            if job.state == State::Polling {
+            if matches!(job.state, State::Polling | State::Expired) {
                 job.go(Event::LeaseLost);
                 job.wait(Place::Poll, now);
+                if job.state == State::Expired {
+                    job.set("pushed-at", now);
+                }
             } else if job.number("recoveries") >= u64::from(MAX_RECOVERIES) {
                 self.end(id, Event::CrashLoop, Some("crash-loop"));
             } else {
                 job.go(Event::LeaseLost);
-                job.become_unconfirmed(now, false);
+                job.become_unconfirmed(now, now, false);
             }
         }
         lost.len()

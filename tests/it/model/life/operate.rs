@@ -60,12 +60,15 @@ impl Model {
                 let also = job.fields.get("also-accepted").map(|also| format!("{also} "));
                 job.set("also-accepted", also.unwrap_or_default() + &transaction);
             }
-            job.remove(&["retries", "refusals", "whilter-request-id", "submitted-at"]);
+            job.remove(&["retries", "refusals", "whilter-request-id", "submitted-at", "pushed-at"]);
+            if resubmit {
+                job.remove(&["pushed-url", "push-trust"]);
+            }
         }
         job.raise("revision");
         job.set("polls", 0);
         job.set("retried-at", now);
-        job.remove(&["error", "ended-at", "source", "video-url"]);
+        job.remove(&["error", "ended-at", "source", "video-url", "worker", "recoveries", "streak"]);
         job.wait(if follow { Place::Poll } else { Place::Submit }, now);
         self.count("reopened");
         self.jobs[id].told()

@@ -48,14 +48,23 @@ impl Model {
         let job = self.job(id);
         let known = job.fields.get("whilter-request-id").cloned();
         if matches!(job.state, State::Waiting | State::Submitting | State::Unconfirmed) {
-            job.go(Event::Accepted);
+            // A push was believed before, and waits for this answer.
+            let is_believed =
+                job.state == State::Submitting && job.text("push-trust") == Some("accept");
             job.set("whilter-request-id", transaction);
             job.set("submitted-at", now);
             job.remove(&["recoveries", "resend", "held"]);
-            job.wait(Place::Poll, now + delay_ms);
             self.count("submitted");
+            if is_believed {
+                self.end_by_push(id, Event::AcceptedAndPushed);
+                return Settled::Pushed;
+            }
+            let job = self.job(id);
+            job.go(Event::Accepted);
+            job.wait(Place::Poll, job.checked_at(now + delay_ms));
             return Settled::Done;
         }
+        let is_same = known.as_deref() == Some(transaction);
         match known {
             Some(known) if known == transaction => {}
             Some(_) => {
@@ -71,7 +80,12 @@ impl Model {
             }
             None => job.set("whilter-request-id", transaction),
         }
-        if job.state == State::Polling { Settled::Done } else { Settled::Late }
+        let unchecked = job.text("source") == Some("webhook") && job.number("polls") == 0;
+        match job.state {
+            State::Polling => Settled::Done,
+            _ if is_same && unchecked => Settled::Pushed,
+            _ => Settled::Late,
+        }
     }
 
     fn requeue(&mut self, id: &str, claim: u64, delay_ms: u64, spends: bool) -> Settled {
@@ -121,17 +135,18 @@ impl Model {
         }
         job.go(Event::NoAnswer);
         job.fields.remove("recoveries");
-        job.become_unconfirmed(now - SENT_AGO_MS, hold);
+        job.become_unconfirmed(now, now - SENT_AGO_MS, hold);
         Settled::Done
     }
 
     fn repoll(&mut self, id: &str, claim: u64, delay_ms: u64, streak: bool) -> Settled {
         let now = self.now;
         let job = self.job(id);
-        if job.was_held(claim) && job.state == State::Polling && !job.in_hand() {
+        let is_checked = job.state == State::Polling || job.is_checked_again();
+        if job.was_held(claim) && is_checked && !job.in_hand() {
             return Settled::Done;
         }
-        if !job.is_held(claim, State::Polling) {
+        if !is_checked || !job.is_held(claim, job.state) {
             return Settled::Stale;
         }
         job.go(Event::NotYet);
@@ -139,7 +154,12 @@ impl Model {
         if streak {
             job.set("streak", STREAK);
         }
-        job.wait(Place::Poll, now + delay_ms);
+        let asked_for = job.number("pushed-at") > job.number("next-at");
+        let due = now + delay_ms;
+        job.wait(Place::Poll, if asked_for { job.checked_at(due) } else { due });
+        if job.state == State::Expired {
+            job.set("pushed-at", job.number("next-at"));
+        }
         Settled::Done
     }
 
@@ -207,8 +227,13 @@ impl Job {
         self.claim() == claim && self.in_hand() && self.state == state
     }
 
-    /// What is answered when it has ended: by this very claim in this very way, or otherwise.
-    fn ended_before(&self, claim: u64, end: State) -> Option<Settled> {
+    /// What is answered when it has ended: by this very claim in this very way, or otherwise. The one
+    /// more check of an expired job ends with it.
+    fn ended_before(&mut self, claim: u64, end: State) -> Option<Settled> {
+        if self.is_checked_again() && self.in_hand() && self.was_held(claim) {
+            self.place = None;
+            self.remove(&["next-at", "worker", "recoveries", "streak"]);
+        }
         let same = self.claim() == claim && self.state == end;
         self.state.is_end().then_some(if same { Settled::Done } else { Settled::Late })
     }
