@@ -51,8 +51,8 @@ end
 for at = FIRST, #ARGV, ITEM do
   local id, whilter_id, delay_ms = unpack(ARGV, at, at + ITEM - 1)
   local record, next_at = P .. 'job:' .. id, int(now + delay_ms)
-  local state, history, accepted_at, recoveries, pushed_at, push_trust =
-    unpack(read(record, 'state', 'history', 'accepted-at', 'recoveries', 'pushed-at', 'push-trust'), 1, 6)
+  local state, history, accepted_at, recoveries, pushed_at, push_trust = unpack(read(record, 'state',
+    'history', 'accepted-at', 'recoveries', 'pushed-at', 'push-trust'), 1, 6)
   -- A push came before the answer: the first check is due for it.
   if num(pushed_at) > 0 and num(pushed_at) < now + delay_ms then next_at = pushed_at end
   local place, code = state ~= 'polling' and PLACE[state], 'polling'

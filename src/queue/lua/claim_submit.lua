@@ -149,4 +149,4 @@ local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
   tonumber(head('submit')) or math.huge)
 next_due = next_due < math.huge and math.max(next_due, gated.again_at or 0) or ''
 return { now, next_due, gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0, out,
-  ended.counts.expired or 0, ended.counts.failed or 0, ended.counts.completed or 0, unpack(items, 1, last) }
+  ended_as('expired'), ended_as('failed'), ended_as('completed'), unpack(items, 1, last) }

@@ -71,4 +71,4 @@ end
 wind_up(retention)
 if #out > 0 then count('quarantined', #out) end
 leave('leases', leaving)
-return { #leaving, #held, ended.counts.failed or 0, out }
+return { #leaving, #held, ended_as('failed'), out }

@@ -7,21 +7,23 @@
 //! time, until the last deadline has passed. Whatever happened, each job has then ended, with a result
 //! of each revision, in no place, and nothing was bought again that was known to be bought.
 //!
-//! - `cases`: states and calls.
+//! - `states`, `calls`: the cases.
 //! - `world`: the workers.
 //! - `scissors`: what cuts.
 //! - `judge`: what is wrong.
 
-mod cases;
+mod calls;
 pub(crate) mod judge;
 mod scissors;
+mod states;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::cases::{Call, State};
+use self::calls::Call;
 use self::judge::{has_ended, record, verdict};
 use self::scissors::Cut;
+use self::states::State;
 use self::world::World;
 use crate::support::{id, say};
 

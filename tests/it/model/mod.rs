@@ -198,10 +198,8 @@ impl Run<'_> {
         };
         let queue = self.at_now();
         same(queue.push(&push, trust).await.unwrap(), expected)?;
-        let again = match expected {
-            PushOutcome::Completed => PushOutcome::Known,
-            other => other,
-        };
+        let is_known = expected == PushOutcome::Completed;
+        let again = if is_known { PushOutcome::Known } else { expected };
         same(queue.push(&push, trust).await.unwrap(), again)
     }
 

@@ -9,6 +9,7 @@ mod operate;
 mod places;
 mod poll;
 mod push;
+mod push_ended;
 mod submit;
 
 use std::fmt::Debug;

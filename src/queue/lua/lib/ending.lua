@@ -51,6 +51,11 @@ local function end_again(id, record, whole, changes, now)
   conclude(id, record, whole, 'completed', changes, now, { 'revision', revision, 'result', '' })
 end
 
+-- How many jobs this call has ended in that way.
+local function ended_as(status)
+  return ended.counts[status] or 0
+end
+
 -- Writes what goes with the ends of this call: the expiry last, by which `heal` knows them done.
 local function wind_up(retention)
   local dead = {}

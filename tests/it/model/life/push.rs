@@ -45,17 +45,16 @@ impl Model {
         if !is_checked && !job.state.is_end() && !posted {
             return PushOutcome::Unsent;
         }
-        match job.state {
-            State::Completed => PushOutcome::Known,
-            State::Failed | State::Cancelled | State::Expired if !is_checked => {
-                job.note(trust);
-                PushOutcome::Recorded
-            }
-            _ if is_checked => self.announce(id, trust),
-            _ => {
-                self.keep(id, trust);
-                PushOutcome::Kept
-            }
+        if job.state == State::Completed {
+            PushOutcome::Known
+        } else if is_checked {
+            self.announce(id, trust)
+        } else if job.state.is_end() {
+            job.note(trust);
+            PushOutcome::Recorded
+        } else {
+            self.keep(id, trust);
+            PushOutcome::Kept
         }
     }
 

@@ -81,10 +81,12 @@ impl Model {
             None => job.set("whilter-request-id", transaction),
         }
         let unchecked = job.text("source") == Some("webhook") && job.number("polls") == 0;
-        match job.state {
-            State::Polling => Settled::Done,
-            _ if is_same && unchecked => Settled::Pushed,
-            _ => Settled::Late,
+        if job.state == State::Polling {
+            Settled::Done
+        } else if is_same && unchecked {
+            Settled::Pushed
+        } else {
+            Settled::Late
         }
     }
 
