@@ -12,9 +12,10 @@
 --   is published unseen
 -- ARGV[5] unconfirmed_grace_ms: submit.unconfirmed_grace
 -- ARGV[6..] items of 3: id, user-id, video-url
--- Returns: a code per item: completed (known, when the call comes again), checked (its check is due for it), soon (a check is due
---   anyway), kept (for the answer to its POST), recorded (it had ended otherwise), known (it was
---   completed before), unsent (no POST of it has begun), foreign (another user's), unknown
+-- Returns: a code per item: completed (known, when the call comes again), checked (its check is due
+--   for it), soon (a check is due anyway), kept (for the answer to its POST), recorded (it had ended
+--   otherwise), known (it was completed before), unsent (no POST of it has begun), foreign (another
+--   user's), unknown
 -- Why: what nobody can have asked the API for is not of this life of the id: `unsent`.
 -- Why: a check that a push asks for has its due time in `pushed-at` too; by that its result is told
 --   from one that would have come anyway.

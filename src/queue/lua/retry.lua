@@ -60,14 +60,17 @@ end
 local function carried_over(record)
   local whilter_id, also, unconfirmed =
     unpack(read(record, 'whilter-request-id', 'also-accepted', 'unconfirmed'), 1, 3)
-  local changes = resubmit and { 'pushed-url', '', 'push-trust', '' } or {}
-  for _, word in ipairs({ 'pushed-at', '', 'attempts', '0', 'retries', '', 'refusals', '', 'whilter-request-id', '',
-    'submitted-at', '' }) do table.insert(changes, word) end
+  local changes = { 'attempts', '0', 'retries', '', 'refusals', '', 'whilter-request-id', '',
+    'submitted-at', '', 'pushed-at', '' }
   local function change(field, value)
     table.insert(changes, field)
     table.insert(changes, value)
   end
   if unconfirmed then change('unconfirmed', '1') end
+  if resubmit then
+    change('pushed-url', '')
+    change('push-trust', '')
+  end
   if whilter_id and whilter_id ~= '' then
     change('also-accepted', also and also .. ' ' .. whilter_id or whilter_id)
   end

@@ -14,16 +14,17 @@ end
 
 -- What a job that may be POSTed again is judged by.
 local function read_unconfirmed(record)
-  return read(record, 'unconfirmed', 'history', 'recoveries', 'resend', 'held', 'pushed-url', 'push-trust',
-    unpack(DEADLINE))
+  return read(record, 'unconfirmed', 'history', 'recoveries', 'resend', 'held', 'pushed-url',
+    'push-trust', unpack(DEADLINE))
 end
 
 -- Moves a job whose POST was sent and never answered to `unconfirmed`. It is due when the grace
 -- after `sent_at` is over, and is then sent again. It is held instead, due at its deadline, when
 -- `hold` says so or when it was sent again `rules.max_unconfirmed` times. The record keeps `held`,
 -- since a deadline may move. A push that came before shows that the API has it: if that was the
--- API's own, the job is due now to end with it, else it is sent again one grace later. `fields` are what `read_unconfirmed` gave; `changes`, names and values
--- in turn, are written as well. The caller takes the job out of its place.
+-- API's own, the job is due now to end with it, else it is sent again one grace later. `fields` are
+-- what `read_unconfirmed` gave; `changes`, names and values in turn, are written as well. The caller
+-- takes the job out of its place.
 local function to_unconfirmed(id, fields, sent_at, hold, event, changes, now, rules)
   local unconfirmed, history, recoveries, resend, held, pushed_url, push_trust, accepted_at, not_before,
     retried_at, expires_at = unpack(fields, 1, 11)
