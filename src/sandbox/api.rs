@@ -12,11 +12,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use url::form_urlencoded;
 
 use super::answer::{Answer, Reply};
 use super::faults::Fault;
-use super::ledger::Progress;
+use super::ledger::{Fate, Progress};
 use super::options::Mode;
 use super::state::{Push, Shared, State};
 use super::stats::Endpoint;
@@ -31,8 +32,18 @@ enum Call<'a> {
     Unknown,
 }
 
-/// Answers one call; `None` is a body that was too large. The answer is due after the time given.
-pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> (Answer, Duration) {
+/// An answer, and what it waits for.
+pub(super) struct Due {
+    pub(super) answer: Answer,
+    pub(super) pushed: Option<Pushed>,
+    pub(super) latency: Duration,
+}
+
+/// Ends when an early push was answered.
+pub(super) type Pushed = oneshot::Receiver<()>;
+
+/// Answers one call; `None` is a body that was too large.
+pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> Due {
     let call = Call::read(head, body);
     let endpoint = call.endpoint();
     let now = Instant::now();
@@ -40,14 +51,14 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> (Ans
     if let (Call::Submit(Ok(submission)), Some(body)) = (&call, body) {
         state.ledger.post(&submission.client_request_id, body, now);
     }
-    let answer = match state.options.mode {
+    let (answer, pushed) = match state.options.mode {
         Mode::Normal => state.serve(call, &head.headers, now),
-        Mode::Refuse => Answer::Reply(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
-        Mode::Down => Answer::Reply(server_error()),
-        Mode::Html => Answer::Reply(Reply::html("<html><body>Welcome</body></html>")),
+        Mode::Refuse => at_once(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
+        Mode::Down => at_once(server_error()),
+        Mode::Html => at_once(Reply::html("<html><body>Welcome</body></html>")),
     };
     state.calls.count(endpoint, &answer);
-    (answer, state.options.latency)
+    Due { answer, pushed, latency: state.options.latency }
 }
 
 impl<'a> Call<'a> {
@@ -77,13 +88,18 @@ impl<'a> Call<'a> {
 }
 
 impl State {
-    fn serve(&mut self, call: Call<'_>, headers: &HeaderMap, now: Instant) -> Answer {
+    fn serve(
+        &mut self,
+        call: Call<'_>,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> (Answer, Option<Pushed>) {
         match call {
-            Call::Token { query } => Answer::Reply(self.token(query, now)),
+            Call::Token { query } => at_once(self.token(query, now)),
             Call::Submit(submission) => self.submit(submission, headers, now),
-            Call::Status { id } => self.status(&id, headers, now),
-            Call::WrongMethod { allowed } => Answer::Reply(Reply::wrong_method(allowed)),
-            Call::Unknown => Answer::Reply(Reply::not_found()),
+            Call::Status { id } => (self.status(&id, headers, now), None),
+            Call::WrongMethod { allowed } => at_once(Reply::wrong_method(allowed)),
+            Call::Unknown => at_once(Reply::not_found()),
         }
     }
 
@@ -117,33 +133,34 @@ impl State {
         submission: Result<Submission, Reply>,
         headers: &HeaderMap,
         now: Instant,
-    ) -> Answer {
+    ) -> (Answer, Option<Pushed>) {
         if let Err(refusal) = self.admit(headers, now) {
-            return Answer::Reply(refusal);
+            return at_once(refusal);
         }
         match self.chance.submit.roll(self.options.drop_rate, self.options.error_rate) {
-            Fault::LostBefore => Answer::Lost,
-            Fault::Error => Answer::Reply(server_error()),
+            Fault::LostBefore => (Answer::Lost, None),
+            Fault::Error => at_once(server_error()),
             Fault::LostAfter => {
-                if let Ok(submission) = submission {
-                    self.accept(submission, now);
-                }
-                Answer::Lost
+                let accepted = submission.ok().map(|submission| self.accept(submission, now));
+                (Answer::Lost, accepted.and_then(|(_, pushed)| pushed))
             }
-            Fault::None => Answer::Reply(match submission {
+            Fault::None => match submission {
                 Ok(submission)
                     if self.options.foreign_use_case.as_ref() == Some(&submission.use_case_id) =>
                 {
-                    Reply::error(StatusCode::FORBIDDEN, "this template is not yours")
+                    at_once(Reply::error(StatusCode::FORBIDDEN, "this template is not yours"))
                 }
-                Ok(submission) => self.accept(submission, now),
-                Err(refusal) => refusal,
-            }),
+                Ok(submission) => {
+                    let (reply, pushed) = self.accept(submission, now);
+                    (Answer::Reply(reply), pushed)
+                }
+                Err(refusal) => at_once(refusal),
+            },
         }
     }
 
     /// Accepts a submit. Nothing is documented about idempotency: twice the same is two videos.
-    fn accept(&mut self, submission: Submission, now: Instant) -> Reply {
+    fn accept(&mut self, submission: Submission, now: Instant) -> (Reply, Option<Pushed>) {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
         struct Accepted<'a> {
@@ -154,7 +171,14 @@ impl State {
         }
         let client_request_id = submission.client_request_id;
         let fails = self.chance.fails(&client_request_id, self.options.fail_rate);
-        let whilter_request_id = self.ledger.accept(&client_request_id, fails, now);
+        let webhook = self.options.webhook.clone().filter(|_| !fails);
+        let early = webhook.is_some() && self.options.push.early;
+        let fate = match (fails, early) {
+            (true, _) => Fate::Fails,
+            (false, true) => Fate::MadeAtOnce,
+            (false, false) => Fate::Made,
+        };
+        let whilter_request_id = self.ledger.accept(&client_request_id, fate, now);
         let reply = Reply::json(
             StatusCode::OK,
             &Accepted {
@@ -164,18 +188,21 @@ impl State {
                 whilter_request_id: &whilter_request_id,
             },
         );
-        if let Some(webhook) = self.options.webhook.clone().filter(|_| !fails) {
+        let (early, pushed) = early.then(oneshot::channel).unzip();
+        if let Some(webhook) = webhook {
             let push = Push {
                 webhook,
                 accepted_at: now,
                 client_request_id,
                 user_id: submission.user_id,
                 video_url: video_url(&whilter_request_id),
+                forged_url: video_url(&format!("forged-{whilter_request_id}")),
+                early,
             };
             // It fails only while the sandbox ends, and with it everything it would push.
             let _ = self.pushes.send(push);
         }
-        reply
+        (reply, pushed)
     }
 
     fn status(&mut self, id: &str, headers: &HeaderMap, now: Instant) -> Answer {
@@ -232,6 +259,11 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// A reply that waits for no push.
+fn at_once(reply: Reply) -> (Answer, Option<Pushed>) {
+    (Answer::Reply(reply), None)
 }
 
 /// One path segment, percent-decoded; `None`: it is empty, several, or no text.

@@ -30,6 +30,12 @@ struct Faults {
     single_token: Option<bool>,
     /// Calls a second; 0: no limit.
     limit: Option<f64>,
+    push_late_ms: Option<u64>,
+    push_reversed_ms: Option<u64>,
+    push_twice: Option<bool>,
+    push_forged: Option<bool>,
+    push_early: Option<bool>,
+    push_lost_rate: Option<f64>,
 }
 
 /// One client-request-id in the counts.
@@ -88,6 +94,7 @@ impl Faults {
             ("status-error-rate", self.status_error_rate),
             ("drop-rate", self.drop_rate),
             ("fail-rate", self.fail_rate),
+            ("push-lost-rate", self.push_lost_rate),
         ] {
             if rate.is_some_and(|rate| !is_rate(rate)) {
                 return Err(format!("{name}: must be from 0 to 1"));
@@ -115,6 +122,12 @@ impl Faults {
         set(&mut options.token_ttl, self.token_ttl_ms.map(Duration::from_millis));
         set(&mut options.single_token, self.single_token);
         set(&mut options.limit, self.limit.map(Some));
+        set(&mut options.push.late, self.push_late_ms.map(Duration::from_millis));
+        set(&mut options.push.reversed, self.push_reversed_ms.map(Duration::from_millis));
+        set(&mut options.push.twice, self.push_twice);
+        set(&mut options.push.forged, self.push_forged);
+        set(&mut options.push.early, self.push_early);
+        set(&mut options.push.lost_rate, self.push_lost_rate);
     }
 
     fn of(options: &Options) -> Self {
@@ -130,6 +143,12 @@ impl Faults {
             token_ttl_ms: milliseconds(options.token_ttl),
             single_token: Some(options.single_token),
             limit: Some(options.limit.unwrap_or(0.0)),
+            push_late_ms: milliseconds(options.push.late),
+            push_reversed_ms: milliseconds(options.push.reversed),
+            push_twice: Some(options.push.twice),
+            push_forged: Some(options.push.forged),
+            push_early: Some(options.push.early),
+            push_lost_rate: Some(options.push.lost_rate),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Chance and limits: which call meets which fault, which video fails, which call is one too many.
+//! Chance and limits: which call meets which fault, which video fails or is never pushed, which
+//! call is one too many.
 //!
 //! Called under the sandbox's lock. All chance comes from the seed: the n-th submit of two runs
 //! with one seed meets the same fault, whatever other calls come between, and a video's fate
@@ -55,17 +56,27 @@ impl Chance {
 
     /// Whether the video of this request fails.
     pub(super) fn fails(&self, client_request_id: &str, fail_rate: f64) -> bool {
-        // FNV-1a, begun with the seed.
-        let hash = client_request_id
-            .bytes()
-            .fold(self.seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        Rng::with_seed(hash).f64() < fail_rate
+        fate(self.seed, client_request_id) < fail_rate
+    }
+
+    /// Whether the video of this request is never pushed.
+    pub(super) fn loses_push(&self, client_request_id: &str, lost_rate: f64) -> bool {
+        fate(!self.seed, client_request_id) < lost_rate
     }
 
     /// The text of the next token.
     pub(super) fn token(&mut self) -> String {
         format!("sandbox-{:032x}", self.tokens.u128(..))
     }
+}
+
+/// A number from 0 to 1 that hangs on these two alone.
+fn fate(seed: u64, client_request_id: &str) -> f64 {
+    // FNV-1a, begun with the seed.
+    let hash = client_request_id
+        .bytes()
+        .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    Rng::with_seed(hash).f64()
 }
 
 /// A token bucket: so many calls a second, one second's worth at once.
@@ -143,6 +154,16 @@ mod tests {
         assert_eq!(failing(7), failing(7));
         assert_ne!(failing(7), failing(8));
         assert!((150..=250).contains(&failing(7).len()), "{}", failing(7).len());
+    }
+
+    #[test]
+    fn a_lost_push_hangs_on_the_seed_and_the_id_and_not_on_the_video() {
+        let lost = |seed, number: u32| Chance::new(seed).loses_push(&format!("job-{number}"), 0.5);
+        let fails = |number| Chance::new(7).fails(&format!("job-{number}"), 0.5);
+        let both = (0..1000).filter(|number| lost(7, *number) && fails(*number)).count();
+        assert!((200..=300).contains(&both), "{both}");
+        assert!((0..1000).all(|number| lost(7, number) == lost(7, number)));
+        assert!((0..1000).any(|number| lost(7, number) != lost(8, number)));
     }
 
     #[test]

@@ -40,7 +40,18 @@ struct Video {
     accepted_at: Instant,
     /// When it was first asked for.
     checked_at: Option<Instant>,
-    fails: bool,
+    fate: Fate,
+}
+
+/// What becomes of a video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is made in its time.
+    Made,
+    /// It is ready as soon as it is accepted.
+    MadeAtOnce,
+    /// Its generation fails.
+    Fails,
 }
 
 /// The first time that each step of a life was seen.
@@ -98,12 +109,12 @@ impl Ledger {
     }
 
     /// Accepts a submit, also one that was accepted before; returns its new whilter-request-id.
-    pub(super) fn accept(&mut self, client_request_id: &str, fails: bool, now: Instant) -> String {
+    pub(super) fn accept(&mut self, client_request_id: &str, fate: Fate, now: Instant) -> String {
         let posted = self.requests.entry(client_request_id.into()).or_default();
         self.accepted_ids += u64::from(posted.accepted == 0);
         posted.accepted += 1;
         posted.video.get_or_insert(self.videos.len());
-        self.videos.push(Video { accepted_at: now, checked_at: None, fails });
+        self.videos.push(Video { accepted_at: now, checked_at: None, fate });
         self.whilter_request_id(self.videos.len() - 1)
     }
 
@@ -121,11 +132,11 @@ impl Ledger {
         }
         let video = self.videos.get_mut(place)?;
         video.checked_at.get_or_insert(now);
-        let ready = now.saturating_duration_since(video.accepted_at) >= ready_after;
-        Some(match (ready, video.fails) {
-            (false, _) => Progress::Waiting,
-            (true, false) => Progress::Ready,
-            (true, true) => Progress::Failed,
+        let in_time = now.saturating_duration_since(video.accepted_at) >= ready_after;
+        Some(match (video.fate, in_time) {
+            (Fate::MadeAtOnce, _) | (Fate::Made, true) => Progress::Ready,
+            (Fate::Fails, true) => Progress::Failed,
+            (Fate::Made | Fate::Fails, false) => Progress::Waiting,
         })
     }
 
@@ -170,7 +181,8 @@ mod tests {
         let mut ledger = Ledger::new(0xa7);
         let now = Instant::now();
         for number in 0..1_000_000 {
-            ledger.accept(&format!("job-{number}"), number == 7, now);
+            let fate = if number == 7 { Fate::Fails } else { Fate::Made };
+            ledger.accept(&format!("job-{number}"), fate, now);
         }
         let mut progress = |id: &str| ledger.progress(id, Duration::ZERO, now);
         assert_eq!(progress("sandbox-a7-0"), Some(Progress::Ready));

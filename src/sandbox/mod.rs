@@ -32,8 +32,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use ledger::Moments;
-pub use options::{API_KEY, CLIENT_ID, CLIENT_SECRET, Mode, Options};
-pub use stats::{Endpoint, Stats};
+pub use options::{API_KEY, CLIENT_ID, CLIENT_SECRET, Mode, Options, PushFaults};
+pub use stats::{Endpoint, Pushes, Stats};
 
 use state::Shared;
 

@@ -68,6 +68,13 @@ pub struct Options {
     /// Where to push finished videos to.
     #[cfg_attr(feature = "cli", arg(long, value_name = "URL", value_parser = cli::webhook))]
     pub webhook: Option<Url>,
+    /// Sent along with each push as `x-webhook-token`, but not with forged ones.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", requires = "webhook"))]
+    #[cfg_attr(feature = "cli", arg(value_parser = cli::header))]
+    pub webhook_secret: Option<String>,
+    /// How pushes go wrong.
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub push: PushFaults,
     /// Makes the faults repeatable; without it they differ from run to run.
     #[cfg_attr(feature = "cli", arg(long, value_name = "NUMBER"))]
     pub seed: Option<u64>,
@@ -83,6 +90,36 @@ pub struct Options {
     /// Whether the API works at all; changed while it runs.
     #[cfg_attr(feature = "cli", arg(skip))]
     pub mode: Mode,
+}
+
+/// How pushes go wrong; each of these may be asked for beside the others.
+///
+/// All but `early` are looked at when a push is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cli", derive(clap::Args), group(requires = "webhook"))]
+pub struct PushFaults {
+    /// Time from a video's URL to its push.
+    #[cfg_attr(feature = "cli", arg(long = "push-late", value_name = "TIME"))]
+    #[cfg_attr(feature = "cli", arg(default_value = "0s", value_parser = cli::duration))]
+    pub late: Duration,
+    /// Time over which pushes that are due are held back, to leave one by one, the last first.
+    #[cfg_attr(feature = "cli", arg(long = "push-reversed", value_name = "TIME"))]
+    #[cfg_attr(feature = "cli", arg(default_value = "0s", value_parser = cli::duration))]
+    pub reversed: Duration,
+    /// Push each video again after its push succeeded.
+    #[cfg_attr(feature = "cli", arg(long = "push-twice"))]
+    pub twice: bool,
+    /// Send a false push before each real one: its ids, another video-url, no secret.
+    #[cfg_attr(feature = "cli", arg(long = "push-forged"))]
+    pub forged: bool,
+    /// Let a video be ready at once, and a submit's answer wait for the answer to its push; such
+    /// pushes are neither late nor reversed.
+    #[cfg_attr(feature = "cli", arg(long = "push-early"))]
+    pub early: bool,
+    /// Part of the finished videos that are never pushed.
+    #[cfg_attr(feature = "cli", arg(long = "push-lost-rate", value_name = "RATE"))]
+    #[cfg_attr(feature = "cli", arg(default_value = "0", value_parser = cli::rate))]
+    pub lost_rate: f64,
 }
 
 /// Whether the API works at all.
@@ -115,6 +152,8 @@ impl Default for Options {
             limit: None,
             foreign_use_case: None,
             webhook: None,
+            webhook_secret: None,
+            push: PushFaults::default(),
             seed: None,
             client_id: CLIENT_ID.to_owned(),
             client_secret: CLIENT_SECRET.to_owned(),
@@ -153,6 +192,11 @@ mod cli {
         limit.ok_or("expected calls a second like \"20/s\", or 0")
     }
 
+    pub(super) fn header(text: &str) -> Result<String, &'static str> {
+        let fits = hyper::header::HeaderValue::from_str(text).is_ok();
+        fits.then(|| text.to_owned()).ok_or("expected what a header can carry")
+    }
+
     pub(super) fn webhook(text: &str) -> Result<Url, &'static str> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         url.ok_or("expected an http or https URL")
@@ -185,8 +229,9 @@ mod tests {
     fn every_flag_reaches_its_option() {
         let flags = "--listen 127.0.0.1:0 --ready-after 1m --latency 0s --error-rate 1 \
             --status-error-rate 0.2 --drop-rate 0.3 --fail-rate 0.4 --token-ttl 1h30m --single-token \
-            --limit 20/s --foreign-use-case x --webhook http://127.0.0.1:1/push --seed 7 --client-id a --client-secret b \
-            --api-key c";
+            --limit 20/s --foreign-use-case x --webhook http://127.0.0.1:1/push --webhook-secret d \
+            --push-late 1s --push-reversed 2s --push-twice --push-forged --push-early \
+            --push-lost-rate 0.5 --seed 7 --client-id a --client-secret b --api-key c";
         let expected = Options {
             listen: ([127, 0, 0, 1], 0).into(),
             ready_after: Duration::from_secs(60),
@@ -200,6 +245,15 @@ mod tests {
             limit: Some(20.0),
             foreign_use_case: Some("x".to_owned()),
             webhook: Some(Url::parse("http://127.0.0.1:1/push").unwrap()),
+            webhook_secret: Some("d".to_owned()),
+            push: PushFaults {
+                late: Duration::from_secs(1),
+                reversed: Duration::from_secs(2),
+                twice: true,
+                forged: true,
+                early: true,
+                lost_rate: 0.5,
+            },
             seed: Some(7),
             client_id: "a".to_owned(),
             client_secret: "b".to_owned(),
@@ -211,12 +265,17 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
+        let webhook = ["--webhook", "http://127.0.0.1:1/push"];
+        let refused = |flags: &[&str]| parse(&[&webhook, flags].concat()).is_err();
         let rates = ["--error-rate", "--status-error-rate", "--drop-rate", "--fail-rate"];
-        for flag in rates {
+        for flag in rates.into_iter().chain(["--push-lost-rate"]) {
             for bad in ["1.1", "NaN", "ten"] {
-                assert!(parse(&[flag, bad]).is_err(), "{flag} {bad}");
+                assert!(refused(&[flag, bad]), "{flag} {bad}");
             }
         }
+        assert!(refused(&["--push-late", "20"]));
+        assert!(refused(&["--push-reversed=-1s"]));
+        assert!(refused(&["--webhook-secret", "two\nlines"]));
         for (flag, bad) in [
             ("--latency", "20"),
             ("--latency=-1s", ""),
@@ -226,6 +285,23 @@ mod tests {
             ("--webhook", "/push"),
         ] {
             assert!(parse(&[flag, bad]).is_err(), "{flag} {bad}");
+        }
+    }
+
+    #[test]
+    fn pushes_are_told_nothing_without_a_webhook() {
+        for flags in [
+            &["--webhook-secret", "x"][..],
+            &["--push-late", "1s"],
+            &["--push-reversed", "1s"],
+            &["--push-twice"],
+            &["--push-forged"],
+            &["--push-early"],
+            &["--push-lost-rate", "1"],
+        ] {
+            assert!(parse(flags).is_err(), "{flags:?}");
+            let with_webhook = [&["--webhook", "http://127.0.0.1:1/push"], flags].concat();
+            assert!(parse(&with_webhook).is_ok(), "{flags:?}");
         }
     }
 }

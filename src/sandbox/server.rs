@@ -74,11 +74,15 @@ async fn exchange(
         return Ok(control::answer(shared, &head, body).into_response());
     }
     let _in_hand = shared.enter();
-    let (answer, latency) = api::answer(shared, &head, body);
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
+    let due = api::answer(shared, &head, body);
+    if let Some(pushed) = due.pushed {
+        // Nothing is ever sent: it ends when the other end is dropped.
+        let _ = pushed.await;
     }
-    match answer {
+    if !due.latency.is_zero() {
+        tokio::time::sleep(due.latency).await;
+    }
+    match due.answer {
         Answer::Reply(reply) => Ok(reply.into_response()),
         Answer::Lost => Err(Closed::OnPurpose),
     }

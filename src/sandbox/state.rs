@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
 use super::faults::{Bucket, Chance};
 use super::ledger::Ledger;
 use super::options::Options;
-use super::stats::{Calls, Stats};
+use super::stats::{Calls, Pushes, Stats};
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -31,7 +31,8 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) calls: Calls,
     pub(super) pushes: mpsc::UnboundedSender<Push>,
-    ready_after: watch::Sender<Duration>,
+    pub(super) pushed: Pushes,
+    push_after: watch::Sender<Duration>,
     /// When each token was issued.
     tokens: HashMap<String, Instant>,
 }
@@ -43,6 +44,10 @@ pub(super) struct Push {
     pub(super) client_request_id: String,
     pub(super) user_id: String,
     pub(super) video_url: String,
+    /// What a false push names instead.
+    pub(super) forged_url: String,
+    /// It is made at once, and the answer to its submit waits until this is dropped.
+    pub(super) early: Option<oneshot::Sender<()>>,
 }
 
 /// One call in hand, as long as it lives.
@@ -58,7 +63,8 @@ impl Shared {
             ledger: Ledger::new(seed),
             calls: Calls::default(),
             pushes,
-            ready_after: watch::Sender::new(options.ready_after),
+            pushed: Pushes::default(),
+            push_after: watch::Sender::new(push_after(&options)),
             tokens: HashMap::new(),
             options,
         };
@@ -83,6 +89,7 @@ impl Shared {
         Stats {
             seed: state.chance.seed,
             calls: state.calls.by_endpoint(),
+            pushes: state.pushed,
             posts: totals.posts,
             max_posts_per_id: totals.max_posts_per_id,
             accepted: totals.accepted,
@@ -100,15 +107,15 @@ impl Drop for InHand<'_> {
 }
 
 impl State {
-    /// Changes options; pushes that wait follow a changed `ready_after`.
+    /// Changes options; pushes that wait follow a changed `ready_after` and lateness.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Options)) {
         change(&mut self.options);
-        self.ready_after.send_replace(self.options.ready_after);
+        self.push_after.send_replace(push_after(&self.options));
     }
 
-    /// Follows `ready_after` as it changes.
-    pub(super) fn watch_ready_after(&self) -> watch::Receiver<Duration> {
-        self.ready_after.subscribe()
+    /// Follows the time from a request's acceptance to its push as it changes.
+    pub(super) fn watch_push_after(&self) -> watch::Receiver<Duration> {
+        self.push_after.subscribe()
     }
 
     pub(super) fn revoke_tokens(&mut self) {
@@ -131,6 +138,10 @@ impl State {
         let issued_at = self.tokens.get(token);
         issued_at.is_some_and(|issued_at| lives(*issued_at, self.options.token_ttl, now))
     }
+}
+
+fn push_after(options: &Options) -> Duration {
+    options.ready_after.saturating_add(options.push.late)
 }
 
 fn lives(issued_at: Instant, ttl: Duration, now: Instant) -> bool {

@@ -30,6 +30,8 @@ pub struct Stats {
     pub seed: u64,
     /// Calls by endpoint and code; `no-answer`: the connection was closed instead.
     pub calls: BTreeMap<Endpoint, BTreeMap<String, u64>>,
+    /// Pushes by kind.
+    pub pushes: Pushes,
     /// Submits that arrived with a valid body, whatever the answer.
     pub posts: u64,
     /// The most of these for one client-request-id.
@@ -42,6 +44,25 @@ pub struct Stats {
     pub duplicates: u64,
     /// The most calls in hand at one time.
     pub peak_concurrency: usize,
+}
+
+/// Pushes by kind, each once however often it was tried; its tries are among the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pushes {
+    /// Finished videos that were pushed.
+    pub sent: u64,
+    /// Of these, those that were late on purpose.
+    pub late: u64,
+    /// Of these, those that left with others, the last first.
+    pub reversed: u64,
+    /// Of these, those that came before the answer to their submit.
+    pub early: u64,
+    /// Pushes that succeeded and were sent again.
+    pub repeated: u64,
+    /// False pushes.
+    pub forged: u64,
+    /// Finished videos that were not pushed, on purpose.
+    pub lost: u64,
 }
 
 impl Stats {

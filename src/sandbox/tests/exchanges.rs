@@ -122,6 +122,9 @@ async fn the_same_request_twice_is_two_videos_and_counted() {
             "status": {"200": 1},
             "other": {"404": 1},
         },
+        "pushes": {
+            "sent": 0, "late": 0, "reversed": 0, "early": 0, "repeated": 0, "forged": 0, "lost": 0,
+        },
         "posts": 3,
         "max-posts-per-id": 2,
         "accepted": 3,

@@ -165,10 +165,11 @@ async fn faults_change_over_http() {
     let put = async |body: &str| {
         call(caller.sandbox.addr(), "PUT /sandbox/faults", &[], body).await.unwrap()
     };
-    let all = r#"{"mode":"down","ready-after-ms":1,"latency-ms":2,"error-rate":0.3,"status-error-rate":0.4,"drop-rate":0.5,"fail-rate":0.6,"token-ttl-ms":7,"single-token":true,"limit":8.0}"#;
+    let all = r#"{"mode":"down","ready-after-ms":1,"latency-ms":2,"error-rate":0.3,"status-error-rate":0.4,"drop-rate":0.5,"fail-rate":0.6,"token-ttl-ms":7,"single-token":true,"limit":8.0,"push-late-ms":9,"push-reversed-ms":10,"push-twice":true,"push-forged":true,"push-early":true,"push-lost-rate":0.7}"#;
     assert_eq!(put(all).await.body, all);
     assert_eq!(put("{}").await.body, all, "what is not given stays");
-    for bad in ["", "[]", r#"{"eror-rate":1}"#, r#"{"drop-rate":1.1}"#, r#"{"limit":-1}"#] {
+    let rates = [r#"{"eror-rate":1}"#, r#"{"drop-rate":1.1}"#, r#"{"push-lost-rate":2}"#];
+    for bad in ["", "[]", r#"{"limit":-1}"#].into_iter().chain(rates) {
         let received = put(bad).await;
         assert_eq!(received.code(), 400, "{bad}");
         assert_eq!(received.text("status"), "ERROR");
