@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! cli                     commands: parse, call the library, print
-//!   http  sandbox         what a process serves: health, metrics; a stand-in for the remote API
+//!   http  sandbox         the gateway, health and metrics over HTTP; a stand-in for the remote API
 //!     worker              roles: intake, heartbeat, rescuer, settler, rights, wake
 //!       stages            submit and poll: claim loop, apalis backend (apalis is named here only)
 //!       api_health        breaker, slow start, fault log

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod demo;
 mod enqueue;
+mod gateway;
 mod operate;
 pub mod private_redis;
 mod results;
@@ -46,6 +47,8 @@ pub struct Arguments {
 enum Command {
     /// Take jobs until SIGTERM or SIGINT; serve health and metrics
     Worker,
+    /// Serve jobs and results over HTTP, and take the remote API's push, until SIGTERM or SIGINT
+    Gateway,
     /// Put requests on the queue: a JSON object, an array, or NDJSON
     Enqueue(enqueue::Options),
     /// Show one job's record
@@ -123,6 +126,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
     let load = || Settings::load(arguments.config.as_deref());
     match arguments.command {
         Command::Worker => worker::run(load()?, arguments.verbose).await,
+        Command::Gateway => gateway::run(load()?, arguments.verbose).await,
         Command::Enqueue(options) => enqueue::run(&load()?, options).await,
         Command::Status(options) => status::run(&load()?, options).await,
         Command::Stats(options) => stats::run(&load()?, options).await,

@@ -98,7 +98,7 @@ fn url(text: &str) -> Result<String, &'static str> {
 
 pub(super) async fn cancel(loaded: &Loaded, options: CancelOptions) -> anyhow::Result<Outcome> {
     let queue = connect(loaded).await?;
-    let answers = queue.cancel(&options.ids).await?;
+    let answers = queue.cancel(&options.ids, None).await?;
     report(&options.ids, answers)
 }
 

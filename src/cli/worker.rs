@@ -2,13 +2,14 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::command::{Outcome, connect};
-use crate::config::Loaded;
+use crate::config::{Loaded, Settings};
 use crate::http::Operations;
 use crate::queue::Queue;
-use crate::telemetry;
-use crate::worker::Worker;
+use crate::telemetry::{self, Metrics};
+use crate::worker::{Watchdog, Worker};
 
 pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> {
     let settings = &loaded.settings;
@@ -20,13 +21,9 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
     let queue = connect(&loaded).await?;
     warn_of_eviction(queue.maxmemory_policy().await?.as_deref());
     let mut worker = Worker::start(settings, api, queue.clone())?;
-    if let Some(listen) = settings.http.listen {
-        let operations = Operations {
-            queue: Queue::clone(&queue),
-            watchdog: worker.watchdog().clone(),
-            metrics,
-        };
-        worker.watch("http", operations.serve(listen).await.context("http.listen")?);
+    let watchdog = worker.watchdog().clone();
+    if let Some(operations) = serve_operations(settings, &queue, watchdog, metrics).await? {
+        worker.watch("http", operations);
     }
     let (mut first, mut second) = (Interrupts::listen(), Interrupts::listen());
     let twice = async {
@@ -38,6 +35,18 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
         () = twice => tracing::warn!("a second signal: ending at once; leases heal the rest"),
     }
     Ok(Outcome::Success)
+}
+
+/// Serves health and metrics, if anywhere.
+pub(super) async fn serve_operations(
+    settings: &Settings,
+    queue: &Queue,
+    watchdog: Watchdog,
+    metrics: Metrics,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(listen) = settings.http.listen else { return Ok(None) };
+    let operations = Operations { queue: queue.clone(), watchdog, metrics };
+    Ok(Some(operations.serve(listen).await.context("http.listen")?))
 }
 
 /// A server that evicts keys loses live jobs, or at least what is known of ended ones.

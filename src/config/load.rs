@@ -2,7 +2,10 @@
 //! mistakes at once (docs/contract.md, section 10).
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
 
 use super::checks;
 use super::reader::{ConfigErrors, Reader, Shown};
@@ -106,6 +109,25 @@ impl Settings {
 }
 
 impl Loaded {
+    /// That the gateway's secrets can be read now.
+    ///
+    /// # Errors
+    /// Every one that cannot.
+    pub fn check_gateway(&self) -> Result<(), ConfigErrors> {
+        let Settings { gateway, webhook, .. } = &self.settings;
+        let keys = gateway.api_keys.as_ref().and_then(|it| it.read().err());
+        let secret = webhook.secret.as_ref().and_then(|it| match it.read() {
+            Ok(text) if text.expose_secret().trim().is_empty() => Some(empty()),
+            other => other.err(),
+        });
+        let mistakes: Vec<String> =
+            [("gateway.api_keys_file", keys), ("webhook.secret_file", secret)]
+                .into_iter()
+                .filter_map(|(key, error)| Some(format!("{key}: {}", error?)))
+                .collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(ConfigErrors(mistakes)) }
+    }
+
     /// The settings of the API, which only those need that call it.
     ///
     /// # Errors
@@ -122,4 +144,8 @@ impl Loaded {
             }
         }
     }
+}
+
+fn empty() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "holds nothing")
 }

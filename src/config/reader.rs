@@ -21,6 +21,13 @@ pub(super) const PREFIX: &str = "REELQ_";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub(super) Vec<String>);
 
+impl ConfigErrors {
+    /// A single mistake, found where the setting is used.
+    pub(crate) fn one(mistake: String) -> Self {
+        Self(vec![mistake])
+    }
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration cannot be used:")?;

@@ -7,14 +7,15 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::address::{ApiPath, BaseUrl, StatusPath};
-use super::mask::{mask_all, mask_path, mask_url};
+use super::api_keys::ApiKeys;
+use super::mask::{mask_path, mask_url};
 use super::reader::Reader;
 use super::secret::Secret;
 use super::settings::{
     Api, Deliverable, Gateway, Http, Log, LogFormat, OnUnconfirmed, Poll, Queue, Redis, Submit,
     Trust, Webhook, Worker,
 };
-use super::values::{addresses, api_keys, log_filter, optional_address, rate, redis_url};
+use super::values::{addresses, log_filter, optional_address, rate, redis_url};
 use crate::job::{QueueName, UnknownFields};
 
 pub(super) fn redis(read: &mut Reader) -> Redis {
@@ -174,10 +175,14 @@ pub(super) fn http(read: &mut Reader) -> Http {
 
 pub(super) fn gateway(read: &mut Reader) -> Gateway {
     let what = "an address like 127.0.0.1:8787";
-    Gateway {
-        listen: read.number("gateway.listen", "127.0.0.1:8787", what),
-        api_keys: read.masked("gateway.api_keys", "", api_keys, mask_all),
+    let listen = read.number("gateway.listen", "127.0.0.1:8787", what);
+    let api_keys = read.secret("gateway.api_keys").map(ApiKeys);
+    // A file is read when it is needed.
+    let given_here = api_keys.as_ref().filter(|it| matches!(it, ApiKeys(Secret::Text(_))));
+    if let Some(Err(error)) = given_here.map(ApiKeys::read) {
+        read.errors.push(format!("gateway.api_keys: {error}"));
     }
+    Gateway { listen, api_keys }
 }
 
 pub(super) fn webhook(read: &mut Reader) -> Webhook {

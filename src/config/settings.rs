@@ -2,13 +2,15 @@
 //!
 //! `sections` makes them, `super::load` puts them together; everybody else only reads them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::address::{ApiPath, BaseUrl, StatusPath};
+use super::api_keys::ApiKeys;
 use super::secret::Secret;
 use crate::job::{QueueName, UnknownFields};
 
@@ -176,8 +178,8 @@ pub struct Http {
 pub struct Gateway {
     /// Where the gateway is served.
     pub listen: SocketAddr,
-    /// Who may use it.
-    pub api_keys: Vec<ApiKey>,
+    /// Who may use `/v1`; `None`: whoever reaches a loopback address, elsewhere nobody.
+    pub api_keys: Option<ApiKeys>,
 }
 
 /// `[webhook]`
@@ -185,10 +187,10 @@ pub struct Gateway {
 pub struct Webhook {
     /// What an unsigned push is worth.
     pub trust: Trust,
-    /// What a push must show.
+    /// What a push must show: one of its lines.
     pub secret: Option<Secret>,
-    /// Where a push must come from.
-    pub allowed_ips: Vec<IpAddr>,
+    /// Where a push must come from; empty: from anywhere.
+    pub allowed_ips: Vec<IpNet>,
 }
 
 /// `[log]`
@@ -243,12 +245,3 @@ pub enum LogFormat {
 /// Calls a second for the whole fleet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate(pub f64);
-
-/// A named key of the gateway.
-#[derive(Clone, Debug)]
-pub struct ApiKey {
-    /// Appears in logs and history.
-    pub name: String,
-    /// Never shown.
-    pub key: SecretString,
-}

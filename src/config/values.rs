@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::{Span, SpanRelativeTo};
 use redis::IntoConnectionInfo;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
-use super::settings::{ApiKey, Rate};
+use super::settings::Rate;
 
 /// Ways to Redis that may come.
 const RESERVED_SCHEMES: [&str; 4] =
@@ -65,19 +66,9 @@ pub(super) fn optional_address(text: &str) -> Result<Option<SocketAddr>, String>
     text.parse().map(Some).map_err(|_| "must be an address like 127.0.0.1:9464, or empty".into())
 }
 
-/// Keys with the names of those who may use them.
-pub(super) fn api_keys(text: &str) -> Result<Vec<ApiKey>, &'static str> {
-    let keys = text.split(',').filter(|it| !it.is_empty());
-    keys.map(|named| match named.trim().split_once(':') {
-        Some((name, key)) if !name.is_empty() && !key.is_empty() => {
-            Ok(ApiKey { name: name.to_owned(), key: key.into() })
-        }
-        _ => Err("each must be name:key"),
-    })
-    .collect()
-}
-
-pub(super) fn addresses(text: &str) -> Result<Vec<IpAddr>, &'static str> {
+/// Networks, or single addresses.
+pub(super) fn addresses(text: &str) -> Result<Vec<IpNet>, &'static str> {
     let addresses = text.split(',').map(str::trim).filter(|it| !it.is_empty());
-    addresses.map(|it| it.parse().map_err(|_| "must be IP addresses")).collect()
+    let network = |it: &str| it.parse().or_else(|_| it.parse::<IpAddr>().map(IpNet::from));
+    addresses.map(|it| network(it).map_err(|_| "must be IP addresses or networks")).collect()
 }

@@ -1,4 +1,4 @@
-//! The HTTP front: what a worker serves on `http.listen` for those who operate it.
+//! What a worker or a gateway serves on `http.listen` for those who operate it.
 //!
 //! `/healthz` (has a role ended, is a loop stuck?), `/readyz` (can it work?), `/metrics`. The remote API's troubles
 //! do not make a worker unready: restarting it would not help (docs/contract.md, section 8).
@@ -13,15 +13,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::server::serve;
 use crate::job::Stage;
 use crate::queue::{Queue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Watchdog;
 
+/// Connections at a time.
+const CONNECTIONS: usize = 100;
 /// Queue-wide gauges are counted at most so often.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 
@@ -30,7 +33,7 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 pub struct Operations {
     /// The queue whose gauges are served.
     pub queue: Queue,
-    /// The worker's watchdog.
+    /// The watchdog of this process.
     pub watchdog: Watchdog,
     /// The process's metrics.
     pub metrics: Metrics,
@@ -62,10 +65,10 @@ impl Operations {
             .route("/readyz", get(readyz))
             .route("/metrics", get(render))
             .with_state(shown);
+        // It serves as long as its task runs.
         Ok(tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
-                tracing::error!(%error, "health and metrics are no longer served");
-            }
+            let (_never, stopping) = watch::channel(false);
+            serve(listener, routes, CONNECTIONS, stopping).await;
         }))
     }
 }

@@ -12,7 +12,7 @@ use redis::Value;
 use super::error::QueueError;
 use super::handle::{Queue, RuledQueue};
 use super::scripts::{Call, Name};
-use super::wire::{Values, milliseconds};
+use super::wire::{Values, history_event, milliseconds};
 use crate::job::request::body_sha1;
 use crate::job::{Entry, EntryFields, ErrorCode, Fault, JobId, Millis, Request};
 
@@ -164,6 +164,8 @@ fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields: &EntryFie
     let (not_before, expires_at) = (time(fields.not_before), time(fields.expires_at));
     call.push(&not_before);
     call.push(&expires_at);
+    // In the place of the script's own.
+    let history = fields.by.as_deref().map(|by| history_event("+0 accepted", Some(by)));
     add_words(
         call,
         &[
@@ -175,6 +177,7 @@ fn add_job(call: &mut Call, entry_id: &str, request: &Request, fields: &EntryFie
             ("expires-at", &expires_at),
             ("traceparent", fields.traceparent.as_deref().unwrap_or_default()),
             ("meta", fields.meta.as_deref().unwrap_or_default()),
+            ("history", &history.unwrap_or_default()),
         ],
     );
 }

@@ -28,6 +28,7 @@ mod scripts;
 mod settle;
 mod stats;
 mod trim;
+mod waiters;
 mod wire;
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
@@ -48,3 +49,4 @@ pub use rights::needed_commands;
 pub use rules::Rules;
 pub use settle::{End, Move, Settled, Settlement, Source};
 pub use stats::Stats;
+pub use waiters::{Awaited, Waiters};

@@ -13,7 +13,7 @@ use super::claim::CLAIM_BATCH;
 use super::error::QueueError;
 use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
-use super::wire::{Values, command, milliseconds};
+use super::wire::{Values, command, history_event, milliseconds};
 use crate::job::{ErrorCode, Fault, JobId, Millis, Stage, State};
 
 /// What became of an operator's word about one job.
@@ -75,12 +75,20 @@ impl Dead {
 
 impl RuledQueue {
     /// Ends live jobs and publishes their results; the answers are in the same order. A job that
-    /// was cancelled before counts as done.
+    /// was cancelled before counts as done. The history says by whom, if that has a name.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Operated>, QueueError> {
-        let begin = || Call::new(Name::Cancel, &self.keys, self.now_ms).retention(&self.rules);
+    pub async fn cancel(
+        &self,
+        ids: &[JobId],
+        by: Option<&str>,
+    ) -> Result<Vec<Operated>, QueueError> {
+        let event = history_event("cancelled", by);
+        let begin = || {
+            let call = Call::new(Name::Cancel, &self.keys, self.now_ms).retention(&self.rules);
+            call.arg(&event)
+        };
         self.operate(ids, begin).await
     }
 

@@ -10,6 +10,7 @@ use super::connection::Blocking;
 use super::error::QueueError;
 use super::handle::Queue;
 use super::inbox::{RawEntry, raw_entries, streams_entries};
+use super::record::Record;
 use super::wire::{command, milliseconds};
 use crate::job::{JobId, State};
 
@@ -48,6 +49,21 @@ impl JobResult {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str)
+    }
+
+    /// The result of a job that has ended, as its record tells it; `None`: it lives.
+    #[must_use]
+    pub fn of(id: &JobId, record: &Record) -> Option<Self> {
+        if !State::ALL.iter().any(|it| it.is_end() && it.as_str() == record.state()) {
+            return None;
+        }
+        let mut fields: BTreeMap<String, String> = RESULT_FIELDS
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), record.get(name)?.to_owned())))
+            .collect();
+        fields.insert("client-request-id".to_owned(), id.to_string());
+        fields.insert("status".to_owned(), record.state().to_owned());
+        Some(Self { entry_id: record.get("result").unwrap_or_default().to_owned(), fields })
     }
 
     /// `completed`, `failed`, `expired`, `cancelled` or `rejected`.
@@ -97,24 +113,29 @@ impl Queue {
         Ok(entries.into_iter().next().map_or("0-0".to_owned(), |entry| entry.entry_id))
     }
 
+    /// The results after `entry_id`, at most `count`.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn results_page(
+        &self,
+        entry_id: &str,
+        count: usize,
+    ) -> Result<Vec<JobResult>, QueueError> {
+        let mut range = command("XRANGE");
+        range.arg(self.keys().results()).arg(format!("({entry_id}")).arg("+");
+        range.arg("COUNT").arg(count);
+        let entries = raw_entries(self.connection().query(&range).await?);
+        Ok(entries.into_iter().map(job_result).collect())
+    }
+
     /// The result of a job that has ended, as its record tells it; `None` while it lives.
     ///
     /// # Errors
     /// What the server answered.
     pub async fn ended_result(&self, id: &JobId) -> Result<Option<JobResult>, QueueError> {
-        let Some(record) = self.record(id).await? else {
-            return Ok(None);
-        };
-        if !State::ALL.iter().any(|it| it.is_end() && it.as_str() == record.state()) {
-            return Ok(None);
-        }
-        let mut fields: BTreeMap<String, String> = RESULT_FIELDS
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), record.get(name)?.to_owned())))
-            .collect();
-        fields.insert("client-request-id".to_owned(), id.to_string());
-        fields.insert("status".to_owned(), record.state().to_owned());
-        Ok(Some(JobResult { entry_id: String::new(), fields }))
+        let record = self.record(id).await?;
+        Ok(record.and_then(|record| JobResult::of(id, &record)))
     }
 
     /// Creates a group of result readers at the stream's begin; no error when it is there.

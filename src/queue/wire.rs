@@ -82,3 +82,12 @@ pub(super) type TextOrShown = Result<String, String>;
 fn unexpected(what: &str) -> QueueError {
     QueueError::Unexpected(what.to_owned())
 }
+
+/// An event for a job's history, with the name of who brought it about.
+pub(super) fn history_event(event: &str, by: Option<&str>) -> String {
+    match by {
+        // A comma would end the item.
+        Some(by) => format!("{event} from {}", by.replace(',', ";")),
+        None => event.to_owned(),
+    }
+}

@@ -63,6 +63,16 @@ pub(crate) fn urls_found(source: &'static str, count: u64) {
     URLS_FOUND.counter(&[source]).increment(count);
 }
 
+/// A push came, and this became of it.
+pub(crate) fn push(outcome: &'static str) {
+    PUSHES.counter(&[outcome]).increment(1);
+}
+
+/// The gateway has answered a request.
+pub(crate) fn http_request(route: &'static str, code: &'static str) {
+    HTTP_REQUESTS.counter(&[route, code]).increment(1);
+}
+
 /// An entry's POST begins, so long after its XADD.
 pub(crate) fn pickup(waited: Duration) {
     PICKUP.histogram(&[]).record(waited);

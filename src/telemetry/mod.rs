@@ -14,6 +14,7 @@ use crate::config::{Log, LogFormat};
 
 pub(crate) use self::metrics::*;
 pub use self::metrics::{Metrics, install_metrics};
+pub(crate) use self::table::{HTTP_CODES, HTTP_OTHER, HTTP_ROUTES};
 pub use self::table::{METRICS, Metric, MetricKind};
 
 /// Why logs or metrics could not be set up.

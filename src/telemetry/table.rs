@@ -66,6 +66,15 @@ const FAILURES: &[&str] = &[
 ];
 const EXPIRIES: &[&str] = &[ErrorCode::SubmitDeadline.as_str(), ErrorCode::PollDeadline.as_str()];
 
+/// The gateway's routes.
+pub(crate) const HTTP_ROUTES: &[&str] =
+    &["/v1/jobs", "/v1/jobs/{id}", "/v1/results", "/video-push-endpoint", "/openapi.json"];
+/// The codes with which they answer.
+pub(crate) const HTTP_CODES: &[&str] =
+    &["200", "202", "400", "401", "403", "404", "405", "408", "409", "413", "500", "503"];
+/// Any other route, or code.
+pub(crate) const HTTP_OTHER: &str = "other";
+
 pub(super) const BACKLOG: Metric = Metric {
     name: "reelq_backlog",
     kind: MetricKind::Gauge,
@@ -185,6 +194,38 @@ pub(super) const QUARANTINED: Metric = Metric {
     help: "members of a place that had no record, or had ended, and were taken out",
     known: ONE,
 };
+pub(super) const PUSHES: Metric = Metric {
+    name: "reelq_pushes_total",
+    kind: MetricKind::Counter,
+    labels: &["outcome"],
+    help: "pushes of the remote API, or in its name, by what became of them",
+    known: &[&[&[
+        "completed",
+        "checked",
+        "soon",
+        "kept",
+        "recorded",
+        "known",
+        "unsent",
+        "foreign",
+        "unknown",
+        "refused",
+        "malformed",
+        "unavailable",
+    ]]],
+};
+pub(super) const HTTP_REQUESTS: Metric = Metric {
+    name: "reelq_http_requests_total",
+    kind: MetricKind::Counter,
+    labels: &["route", "code"],
+    help: "requests that the gateway has answered",
+    known: &[
+        &[HTTP_ROUTES, HTTP_CODES],
+        &[HTTP_ROUTES, &[HTTP_OTHER]],
+        &[&[HTTP_OTHER], HTTP_CODES],
+        &[&[HTTP_OTHER], &[HTTP_OTHER]],
+    ],
+};
 pub(super) const STAGE_CLOSED: Metric = Metric {
     name: "reelq_stage_closed",
     kind: MetricKind::Gauge,
@@ -219,6 +260,8 @@ pub const METRICS: &[Metric] = &[
     LOOP_AGE,
     REDIS_ERRORS,
     QUARANTINED,
+    PUSHES,
+    HTTP_REQUESTS,
     STAGE_CLOSED,
     STAGE_NEXT_PROBE,
 ];

@@ -41,12 +41,12 @@ use self::heartbeat::HeartbeatThread;
 use self::settler::{LAST_SETTLEMENTS, Writer};
 use self::stages::StageControls;
 use self::stages::start::{LaneStop, Starter};
-use self::supervisor::Supervisor;
 use crate::config::{Api, Settings};
 use crate::job::PerStage;
 use crate::queue::RuledQueue;
 use crate::whilter::{BuildError, Client, TokenTurn};
 
+pub(crate) use self::supervisor::Supervisor;
 pub use self::watchdog::{RoleEnded, Watchdog};
 
 /// Why a worker could not start.

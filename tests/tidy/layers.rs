@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["job", "config"]),
     ("whilter", &["job", "config", "telemetry"]),
     ("worker", &["job", "config", "telemetry", "queue", "whilter"]),
-    ("http", &["job", "telemetry", "queue", "worker"]),
+    ("http", &["job", "config", "telemetry", "queue", "worker"]),
 ];
 
 /// The roles' own tests start a server, and set the queue up as a process does.

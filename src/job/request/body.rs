@@ -55,7 +55,7 @@ fn is_optional(quoted_name: &RawValue) -> bool {
 }
 
 /// The fields of an object, names and values as they were written.
-struct Members<'de>(Vec<(&'de RawValue, &'de RawValue)>);
+pub(super) struct Members<'de>(pub(super) Vec<(&'de RawValue, &'de RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -22,6 +22,8 @@ pub struct EntryFields {
     pub traceparent: Option<String>,
     /// Opaque text up to 4 KiB, carried to the record and the result.
     pub meta: Option<String>,
+    /// By which key of the gateway it came, for the history; no field of an entry.
+    pub by: Option<String>,
 }
 
 /// An entry of the inbox stream, read and checked.
@@ -116,6 +118,7 @@ impl EntryFields {
                 }
                 meta
             }),
+            by: None,
         }
     }
 }
@@ -188,6 +191,7 @@ mod tests {
         assert_eq!(entry.body, BODY.as_bytes());
         assert_eq!(entry.request.unwrap().user_id(), "1");
         let fields = EntryFields {
+            by: None,
             not_before: Some(Millis(100_000_000_000)),
             expires_at: Some(Millis(99_999_999_999_999)),
             traceparent: Some(TRACE.to_owned()),

@@ -10,6 +10,7 @@ mod body;
 mod builder;
 mod canonical;
 mod entry;
+mod envelope;
 mod fields;
 mod found;
 #[cfg(test)]

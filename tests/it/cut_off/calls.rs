@@ -202,7 +202,7 @@ impl Call {
             Self::Expire => world.settle(queue, ids, &expire()).await,
             Self::ReclaimOverdue => world.reclaim(queue, Lost::Overdue).await,
             Self::ReclaimDead => world.reclaim(queue, Lost::Worker { name: "w1", skip: 0 }).await,
-            Self::Cancel => queue.cancel(&job_ids).await.map(said),
+            Self::Cancel => queue.cancel(&job_ids, None).await.map(said),
             Self::Retry => queue.retry(&job_ids, false, false).await.map(said),
             Self::Resubmit => queue.retry(&job_ids, true, false).await.map(said),
             Self::ResolveAccepted => {

@@ -132,7 +132,7 @@ impl Case {
         let job_ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
         let mut reopened = Vec::new();
         if self.caller == Caller::RepeatsAfterCancel {
-            world.at_now().cancel(&job_ids).await.unwrap();
+            world.at_now().cancel(&job_ids, None).await.unwrap();
         }
         if self.caller == Caller::RepeatsAfterRetry {
             for id in ids {

@@ -135,7 +135,7 @@ impl State {
             Self::Cancelled => {
                 Box::pin(Self::Waiting.prepare(world, ids)).await;
                 let ids: Vec<_> = ids.iter().map(|it| id(it)).collect();
-                world.at_now().cancel(&ids).await.unwrap();
+                world.at_now().cancel(&ids, None).await.unwrap();
             }
             Self::Pushed | Self::PushedWaiting | Self::Announced | Self::CheckingAgain => {
                 self.prepare_pushed(world, ids).await;

@@ -73,7 +73,7 @@ impl Run<'_> {
             Step::Cancel { id: index } => {
                 let (expected, ids) = (self.model.cancel(IDS[*index]), [id(IDS[*index])]);
                 let queue = self.at_now();
-                twice(expected, async || queue.cancel(&ids).await.unwrap().remove(0)).await
+                twice(expected, async || queue.cancel(&ids, None).await.unwrap().remove(0)).await
             }
             Step::Retry { id: index, resubmit } => {
                 let expected = self.model.retry(IDS[*index], *resubmit);

@@ -12,7 +12,7 @@ use crate::support::RULES;
 
 impl Scene {
     async fn cancel(&self, after_ms: u64, name: &str) -> Operated {
-        self.at(after_ms).cancel(&[id(name)]).await.unwrap().remove(0)
+        self.at(after_ms).cancel(&[id(name)], None).await.unwrap().remove(0)
     }
 
     async fn retry(&self, after_ms: u64, name: &str, resubmit: bool) -> Operated {

@@ -114,7 +114,7 @@ async fn other_ends_keep_the_url_in_the_record_alone() {
         scene.claim_polls(1100).await;
         scene.settle(1200, "failed", 2, fail()).await;
         scene.polling("cancelled").await;
-        scene.at(1300).cancel(&[id("cancelled")]).await.unwrap();
+        scene.at(1300).cancel(&[id("cancelled")], None).await.unwrap();
         for name in ["failed", "cancelled"] {
             scene.push_twice(5000, name, trust, [PushOutcome::Recorded; 2]).await;
             assert_eq!(scene.state(name).await, name);

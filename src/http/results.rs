@@ -1,0 +1,88 @@
+//! `/v1/results`: the result stream for services that speak HTTP only.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::access::Caller;
+use super::body::{query, wait};
+use super::failure::{Failure, in_time};
+use super::shared::Gateway;
+use super::shown::Shown;
+
+/// The most results of one answer, and how many are given unless it is said.
+const COUNT_MAX: usize = 1000;
+const COUNT: usize = 100;
+
+/// Where to read on.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct From {
+    /// Results after this one: the last answer's `next`; without it, from the begin
+    after: Option<String>,
+    /// At most so many, 1 to 1000
+    #[param(minimum = 1, maximum = 1000)]
+    count: Option<usize>,
+    /// Answer when there is one, or after this time: text such as `30s`, at most `60s`
+    wait: Option<String>,
+}
+
+/// Results in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct Results {
+    results: Vec<Shown>,
+    /// Where to read on.
+    next: String,
+}
+
+/// Results after one of them
+#[utoipa::path(
+    get, path = "/v1/results", tag = "results", params(From), security(("key" = [])),
+    responses(
+        (status = 200, description = "Results, perhaps none", body = Results),
+        (status = 400, description = "A parameter makes no sense", body = Failure),
+        (status = 401, description = "No key", body = Failure),
+        (status = 404, description = "Not served", body = Failure),
+        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+    )
+)]
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    _: Caller,
+    asked: Result<Query<From>, QueryRejection>,
+) -> Result<Json<Results>, Failure> {
+    let From { after, count, wait: waits } = query(asked)?;
+    let (count, waits) = (count.unwrap_or(COUNT), wait(waits.as_deref())?);
+    if !(1..=COUNT_MAX).contains(&count) {
+        let message = format!("must be 1 to {COUNT_MAX}");
+        return Err(Failure::malformed(message).of_field("count"));
+    }
+    let after = after.unwrap_or_else(|| "0-0".to_owned());
+    if !is_entry_id(&after) {
+        let message = "must be the id of a result, such as 1800000000000-0";
+        return Err(Failure::malformed(message).of_field("after"));
+    }
+    let results = match waits {
+        None => in_time(gateway.queue.results_page(&after, count)).await?,
+        Some(waits) => {
+            let until = gateway.no_longer_than(waits);
+            let results = gateway.waiters.results(&after, count, until).await;
+            results.map_err(|error| Failure::of_queue(&error))?
+        }
+    };
+    let next = results.last().map_or(after.clone(), |last| last.entry_id.clone());
+    Ok(Json(Results { results: results.iter().map(Shown::result).collect(), next }))
+}
+
+/// Whether Redis takes it as an entry's id.
+fn is_entry_id(text: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u64>().is_ok();
+    match text.split_once('-') {
+        Some((ms, sequence)) => is_number(ms) && is_number(sequence),
+        None => is_number(text),
+    }
+}
