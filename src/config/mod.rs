@@ -30,4 +30,4 @@ pub use reader::{ConfigErrors, Shown};
 pub use redis::RedisConnection;
 pub use secret::Secret;
 pub use settings::*;
-pub(crate) use values::duration;
+pub(crate) use values::{duration, duration_or_zero};

@@ -32,14 +32,21 @@ pub(super) fn redis_url(text: &str) -> Result<SecretString, String> {
 
 /// A duration with its unit, as in `250ms`, `30s`, `1h`, `14d`; a day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err(NO_DURATION.to_owned()),
+        length => Ok(length),
+    }
+}
+
+/// The same, and `0s`.
+pub(crate) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     let refuse = || "must be a duration like 250ms, 30s, 1h or 14d".to_owned();
     let span: Span = text.parse().map_err(|_| refuse())?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refuse())?;
-    match Duration::try_from(length) {
-        Ok(length) if !length.is_zero() => Ok(length),
-        _ => Err("must be longer than nothing".to_owned()),
-    }
+    Duration::try_from(length).map_err(|_| NO_DURATION.to_owned())
 }
+
+const NO_DURATION: &str = "must be longer than nothing";
 
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use crate::config::duration;
+use crate::config::duration_or_zero;
 
 /// The most bytes of a body.
 const BODY_MAX_BYTES: usize = 1 << 20;
@@ -47,7 +47,7 @@ pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fai
 
 /// How long a caller wants to wait: text such as `30s`, cut at a minute.
 pub(super) fn wait(text: Option<&str>) -> Result<Option<Duration>, Failure> {
-    let wait = text.map(duration).transpose();
+    let wait = text.map(duration_or_zero).transpose();
     let wait = wait.map_err(|why| Failure::malformed(why.to_string()).of_field("wait"))?;
     Ok(wait.map(|wait| wait.min(LONGEST_WAIT)))
 }

@@ -23,6 +23,7 @@
 //! - `secrets`: values that must be seen nowhere.
 //! - `operator`: cancel, retry, resolve and pause beside a worker.
 //! - `bare_caller`: that against which the bench measures the queue.
+//! - `gateway`: jobs over HTTP, and the API's push.
 //! - `snippets`: the Python and Node examples of the README.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
@@ -34,6 +35,7 @@ mod containers;
 mod crashes;
 mod cut_off;
 mod forgotten;
+mod gateway;
 mod identity;
 mod inbox;
 mod keeping;

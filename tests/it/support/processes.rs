@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reelq::config::{Settings, Source};
@@ -110,6 +111,32 @@ impl Site {
         (WorkerProcess { child }, log)
     }
 
+    /// Starts a gateway on a free port and waits until it serves.
+    pub(crate) async fn gateway(&self) -> GatewayProcess {
+        let mut command = self.command(&["gateway"]);
+        if !self.environment.iter().any(|(name, _)| name == "REELQ_GATEWAY__LISTEN") {
+            command.env("REELQ_GATEWAY__LISTEN", "127.0.0.1:0");
+        }
+        let mut child =
+            command.env("REELQ_LOG__FILTER", "debug").stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (log, mut address) = (Arc::<Mutex<String>>::default(), None);
+        while address.is_none() {
+            let line = lines.next_line().await.unwrap().expect("a gateway that serves");
+            let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+            address = said["fields"]["gateway.address"].as_str().map(str::to_owned);
+        }
+        let writer = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut log = writer.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        GatewayProcess { process: WorkerProcess { child }, http: Http(address.unwrap()), log }
+    }
+
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.run_with_input(arguments, b"").await
@@ -181,10 +208,46 @@ impl WorkerProcess {
     }
 
     /// SIGTERM; returns the exit code.
-    pub(crate) async fn stop(mut self) -> Option<i32> {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+    pub(crate) async fn stop(self) -> Option<i32> {
+        kill_process(self.id(), Signal::TERM).unwrap();
+        self.ended().await
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap()
+    }
+
+    async fn ended(mut self) -> Option<i32> {
         timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap().code()
+    }
+}
+
+/// A gateway process; dropping it kills it.
+pub(crate) struct GatewayProcess {
+    process: WorkerProcess,
+    pub(crate) http: Http,
+    log: Arc<Mutex<String>>,
+}
+
+impl GatewayProcess {
+    /// What it has logged since it serves, debug included, a JSON object a line.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The number of its process.
+    pub(crate) fn process_id(&self) -> Pid {
+        self.process.id()
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub(crate) async fn stop(self) -> Option<i32> {
+        self.process.stop().await
+    }
+
+    /// Returns the exit code when it has ended.
+    pub(crate) async fn ended(self) -> Option<i32> {
+        self.process.ended().await
     }
 }
 
@@ -200,10 +263,35 @@ pub(crate) async fn errors(mut log: Lines<BufReader<ChildStderr>>) -> Vec<serde_
     errors
 }
 
-/// Where a worker serves health and metrics.
+/// Where a process serves.
 pub(crate) struct Http(pub(crate) String);
 
 impl Http {
+    /// The code and the JSON of an answer to a request with this body.
+    pub(crate) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> (u16, serde_json::Value) {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same with these headers.
+    pub(crate) async fn send_with(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> (u16, serde_json::Value) {
+        let request = reqwest::Client::new().request(method, format!("http://{}{path}", self.0));
+        let request = headers.iter().fold(request, |it, (name, value)| it.header(*name, *value));
+        let answer = request.body(body).send().await.expect("a gateway that serves");
+        let (code, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        (code, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
+    }
+
     /// The code and the text of an answer.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.try_get(path).await.expect("a worker that serves")
