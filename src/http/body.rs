@@ -7,6 +7,7 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use tokio::time::timeout;
 
 use super::failure::Failure;
@@ -23,13 +24,18 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The whole body, without a byte order mark and the white space around it.
 pub(super) async fn read(body: Body) -> Result<Bytes, Failure> {
+    let too_large = || {
+        let message = format!("a body may have at most {BODY_MAX_BYTES} bytes");
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+    };
+    // What says so itself need not come.
+    if body.size_hint().lower() > BODY_MAX_BYTES as u64 {
+        return Err(too_large());
+    }
     let collected = timeout(BODY_WITHIN, Limited::new(body, BODY_MAX_BYTES).collect()).await;
     let bytes = match collected {
         Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("a body may have at most {BODY_MAX_BYTES} bytes");
-            return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message));
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(_)) => return Err(Failure::malformed("the body did not come whole")),
         Err(_) => {
             let message = format!("the body did not come within {} s", BODY_WITHIN.as_secs());

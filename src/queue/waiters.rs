@@ -89,14 +89,17 @@ impl Waiters {
     ) -> Result<Awaited, QueueError> {
         let mut until = pin!(until);
         let mut ticket = self.register(Some(id));
-        self.is_read().await;
-        let found = self.look(id).await?;
+        let found = self.in_time(async {
+            self.is_read().await;
+            self.look(id).await
+        });
+        let found = found.await?;
         if !matches!(found, Awaited::Lives(_)) {
             return Ok(found);
         }
         tokio::select! {
             Ok(result) = &mut ticket.result => Ok(Awaited::Ended(result)),
-            () = &mut until => self.look(id).await,
+            () = &mut until => self.in_time(self.look(id)).await,
         }
     }
 
@@ -111,8 +114,11 @@ impl Waiters {
         until: impl Future<Output = ()>,
     ) -> Result<Vec<JobResult>, QueueError> {
         let mut ticket = self.register(None);
-        self.is_read().await;
-        let found = self.in_time(self.queue.results_page(entry_id, count)).await?;
+        let found = self.in_time(async {
+            self.is_read().await;
+            self.queue.results_page(entry_id, count).await
+        });
+        let found = found.await?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -123,17 +129,15 @@ impl Waiters {
         self.in_time(self.queue.results_page(entry_id, count)).await
     }
 
-    /// Returns when the stream is read, so that no entry is missed from then on, or when that takes
-    /// too long: then the wait ends in its time.
+    /// Returns when the stream is read, so that no entry is missed from then on.
     async fn is_read(&self) {
-        let mut reading = self.shared.reading.subscribe();
-        let _ = timeout(self.answers_within, reading.wait_for(|it| *it)).await;
+        // The sender is our own, and never gone.
+        let _ = self.shared.reading.subscribe().wait_for(|it| *it).await;
     }
 
     /// How the job stands now.
     async fn look(&self, id: &JobId) -> Result<Awaited, QueueError> {
-        let record = self.in_time(self.queue.record(id)).await?;
-        let Some(record) = record else { return Ok(Awaited::Unknown) };
+        let Some(record) = self.queue.record(id).await? else { return Ok(Awaited::Unknown) };
         Ok(match JobResult::of(id, &record) {
             Some(result) => Awaited::Ended(result),
             None => Awaited::Lives(record),

@@ -69,7 +69,13 @@ impl Stats {
     /// Calls to the token endpoint, whatever the answer.
     #[must_use]
     pub fn token_calls(&self) -> u64 {
-        self.calls.get(&Endpoint::Token).map_or(0, |answers| answers.values().sum())
+        self.calls_to(Endpoint::Token)
+    }
+
+    /// Calls to an endpoint, whatever the answer.
+    #[must_use]
+    pub fn calls_to(&self, endpoint: Endpoint) -> u64 {
+        self.calls.get(&endpoint).map_or(0, |answers| answers.values().sum())
     }
 
     /// Calls to an endpoint that got this answer: a code, or `no-answer`.
