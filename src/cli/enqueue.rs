@@ -25,6 +25,9 @@ pub(super) struct Options {
     wait: bool,
 }
 
+/// When no result has come for so long, the records are looked at.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+
 /// Where in the input a request stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -149,16 +152,22 @@ async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> an
         progress.inc(1);
         progress.suspend(|| print_json(&result.fields))
     };
-    // A duplicate may have ended before; its result is not coming again.
-    for id in awaited.clone() {
-        if let Some(result) = queue.ended_result(&id).await? {
-            awaited.remove(&id);
-            ended(&result)?;
-        }
-    }
     let mut reader = queue.results_after(before);
+    // What ended before, as a duplicate may have, or what a failover has forgotten, does not come
+    // again: the records know. They are looked at first, and whenever nothing has come for a while.
+    let mut is_quiet = true;
     while !awaited.is_empty() {
-        let results = match reader.read(ADMIT_BATCH, Duration::from_secs(5)).await {
+        let read = async {
+            if !is_quiet {
+                return reader.read(ADMIT_BATCH, QUIET_AFTER).await;
+            }
+            let mut results = Vec::new();
+            for id in &awaited {
+                results.extend(queue.ended_result(id).await?);
+            }
+            Ok(results)
+        };
+        let results = match read.await {
             Err(error @ QueueError::Unavailable(_)) => {
                 progress.suspend(|| eprintln!("{error}; waiting on"));
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -166,6 +175,7 @@ async fn wait(queue: &Queue, mut awaited: BTreeSet<JobId>, before: String) -> an
             }
             read => read?,
         };
+        is_quiet = !is_quiet && results.is_empty();
         for result in results {
             let id = result.get("client-request-id").and_then(|id| JobId::new(id).ok());
             if result.status() != "rejected" && id.is_some_and(|id| awaited.remove(&id)) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::cut_off::judge::verdict;
 use super::support::processes::{Site, body, errors, faultless, until};
 use super::support::proxy::Proxy;
-use super::support::{TestQueue, job};
+use super::support::{TestQueue, id, job};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -100,6 +100,27 @@ async fn a_connection_that_falls_silent_is_replaced() {
     site.results_reach(2, SOON).await;
     assert_eq!(site.sandbox.posts_of("after"), 1);
     assert_eq!(worker.stop().await, Some(0));
+}
+
+/// A failover that forgets a result: the record still tells it to whoever waits.
+#[tokio::test]
+async fn enqueue_is_told_of_an_end_whose_result_was_forgotten() {
+    let site = Site::new(faultless()).await;
+    let (proxy, url) = (Proxy::start(&site.queue.url).await, site.queue.url.clone());
+    let site = site.with("REELQ_REDIS__URL", &proxy.url());
+    let body = body("a");
+    let forget = async {
+        site.results_are_awaited().await;
+        proxy.lead_nowhere();
+        site.queue.queue.cancel(&[id("a")], None).await.unwrap();
+        let _: u64 = site.queue.command(&["XTRIM", "reelq:{video}:results", "MAXLEN", "0"]).await;
+        proxy.lead_to(&url);
+    };
+    let waiting = site.run_with_input(&["enqueue", "--wait"], body.as_bytes());
+    let (output, ()) = tokio::join!(waiting, forget);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(r#""status":"cancelled""#), "{said}");
+    assert_eq!(output.status.code(), Some(1));
 }
 
 /// A failover that keeps the old connections open: they lead to what has become a replica.

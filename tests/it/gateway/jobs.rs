@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::SOON;
-use crate::support::processes::{Site, body, faultless, until};
+use crate::support::processes::{Site, body, faultless};
 
 /// Every kind of body, one by one, and what is answered.
 #[tokio::test]
@@ -213,11 +212,7 @@ async fn whoever_waits_is_told_of_any_end() {
     let gateway = site.gateway().await;
     gateway.http.post("/v1/jobs", body("a")).await;
     let (waited, deleted) = tokio::join!(gateway.http.show("/v1/jobs/a?wait=20s"), async {
-        until("somebody to wait", SOON, async || {
-            let clients: String = site.queue.command(&["CLIENT", "LIST"]).await;
-            clients.contains("cmd=xread ")
-        })
-        .await;
+        site.results_are_awaited().await;
         gateway.http.delete("/v1/jobs/a").await
     });
     assert_eq!(deleted.0, 200);

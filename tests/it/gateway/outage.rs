@@ -71,8 +71,7 @@ async fn a_redis_that_is_gone_or_silent_is_said_within_a_second() {
     is_well(&gateway.http).await;
     ready(200).await;
 
-    proxy.fall_silent();
-    proxy.lead_to("redis://127.0.0.1:1");
+    proxy.lead_nowhere();
     are_refused(&gateway.http, "gone").await;
     proxy.lead_to(&url);
     is_well(&gateway.http).await;
@@ -90,13 +89,8 @@ async fn whoever_waits_is_told_although_redis_was_away() {
     let gateway = site.gateway().await;
     gateway.http.post("/v1/jobs", body("a")).await;
     let cut = async {
-        until("somebody to wait", SOON, async || {
-            let clients: String = site.queue.command(&["CLIENT", "LIST"]).await;
-            clients.contains("cmd=xread ")
-        })
-        .await;
-        proxy.fall_silent();
-        proxy.lead_to("redis://127.0.0.1:1");
+        site.results_are_awaited().await;
+        proxy.lead_nowhere();
         site.queue.queue.cancel(&[crate::support::id("a")], None).await.unwrap();
         proxy.lead_to(&url);
     };

@@ -174,6 +174,15 @@ impl Site {
         total.unwrap_or(0)
     }
 
+    /// Waits until somebody waits for results.
+    pub(crate) async fn results_are_awaited(&self) {
+        until("somebody to wait", Duration::from_secs(20), async || {
+            let clients: String = self.queue.command(&["CLIENT", "LIST"]).await;
+            clients.contains("cmd=xread ")
+        })
+        .await;
+    }
+
     /// Waits until there are so many results.
     pub(crate) async fn results_reach(&self, count: usize, within: Duration) {
         until(&format!("{count} results"), within, async || self.results().await >= count).await;

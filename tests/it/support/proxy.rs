@@ -94,6 +94,12 @@ impl Proxy {
         *self.redis.lock().unwrap() = address(redis_url);
     }
 
+    /// From now on there is no server for anybody.
+    pub(crate) fn lead_nowhere(&self) {
+        self.lead_to("redis://127.0.0.1:1");
+        self.fall_silent();
+    }
+
     /// How many commands have concerned the job so far.
     pub(crate) fn seen(&self) -> usize {
         self.losses.lock().unwrap().seen
