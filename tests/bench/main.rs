@@ -1,6 +1,7 @@
 //! What the queue costs. `make bench` prints a table and writes target/bench.json.
 //!
 //! - `bare`: the bare caller.
+//! - `http`: enqueueing over HTTP.
 //! - `measures`: what is measured beside whole lives.
 //! - `scripts`: where Redis's time goes.
 //! - `site`: the processes that are measured, and their CPU time.
@@ -8,6 +9,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 mod bare;
+mod http;
 mod measures;
 mod scripts;
 mod site;
@@ -53,13 +55,15 @@ enum Mode {
     Lives(InFlight),
     /// Measure the drain of overdue checks and nothing else.
     Drain,
+    /// Measure enqueueing over HTTP and nothing else; needs wrk.
+    Http,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut builder = match &arguments.command {
         Some(Mode::Bare(BareOptions { two_threads: false, .. })) => Builder::new_current_thread(),
-        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives(_) | Mode::Drain) | None => {
+        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives(_) | Mode::Drain | Mode::Http) | None => {
             Builder::new_multi_thread()
         }
     };
@@ -79,6 +83,10 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
             println!("drain: {drained}");
             return Ok(());
         }
+        Some(Mode::Http) => {
+            println!("http: {}", http::run(redis_server).await?);
+            return Ok(());
+        }
         None => {}
     }
     let mut figures = serde_json::Map::new();
@@ -87,6 +95,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
         figures.insert(name.to_owned(), measured);
     };
     note("enqueue", measures::enqueue(redis_server).await?);
+    note("http", http::run(redis_server).await?);
     note("pickup", measures::pickup(redis_server).await?);
     note("lateness", measures::lateness(redis_server).await?);
     note("idle", measures::idle(redis_server).await?);

@@ -30,15 +30,22 @@ fn jobs(count: usize, fields: &EntryFields) -> anyhow::Result<Vec<(Request, Entr
     (0..count).map(job).collect()
 }
 
+/// Jobs per second that the Rust library admits, many in a call.
+pub(crate) async fn bulk(redis_server: Option<&str>) -> anyhow::Result<f64> {
+    let many = jobs(100_000, &EntryFields::default())?;
+    let store = Store::start(redis_server).await?;
+    let began = Instant::now();
+    store.queue.enqueue_many(&many).await?;
+    let rate = many.len() as f64 / began.elapsed().as_secs_f64();
+    store.redis.stop().await?;
+    Ok(rate)
+}
+
 /// Jobs per second: by XADD, many in a round trip; by the Rust library, which admits them, many in
 /// a call and one after the other.
 pub(crate) async fn enqueue(redis_server: Option<&str>) -> anyhow::Result<Value> {
     let (many, few) = (jobs(100_000, &EntryFields::default())?, 5000);
-    let store = Store::start(redis_server).await?;
-    let began = Instant::now();
-    store.queue.enqueue_many(&many).await?;
-    let bulk = many.len() as f64 / began.elapsed().as_secs_f64();
-    store.redis.stop().await?;
+    let bulk = bulk(redis_server).await?;
     let store = Store::start(redis_server).await?;
     let began = Instant::now();
     for (request, fields) in &many[..few] {
