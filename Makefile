@@ -11,7 +11,7 @@ with_redis = REELQ_REDIS_SERVER="$$(tests/redis-server)" || exit 1; export REELQ
 .PHONY: help demo test bench check deny tools
 
 help:
-	@echo "make demo    Redis, a stand-in for the API, workers and jobs, for less than a minute"
+	@echo "make demo    Redis, a stand-in for the API, workers, a gateway and jobs, for less than a minute"
 	@echo "make test    all tests"
 	@echo "make bench   what the queue costs; target/bench.json (docs/performance.md)"
 	@echo "make check   formatting, lints, documentation, licences of the dependencies"

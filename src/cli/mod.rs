@@ -69,7 +69,8 @@ enum Command {
     Resume,
     /// Stand in for the remote API, with fault injection
     Sandbox(Box<sandbox::Options>),
-    /// Show the whole thing at work: a private Redis, the sandbox, three workers, one of them killed
+    /// Show the whole thing at work: a private Redis, the sandbox, a gateway, three workers, one of
+    /// them killed
     Demo(demo::Options),
     /// Print the effective configuration and where each value came from
     Config(config::Options),

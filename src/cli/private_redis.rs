@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::job::QueueName;
 use crate::queue::{ConnectOptions, Queue};
 
-/// How long the server may take until it answers.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long a server may take until it answers.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long a process may take to end when it is asked to.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// A free port may be taken by somebody else before the server has it.
-const TRIES: usize = 5;
+pub(super) const TRIES: usize = 5;
 
 /// See the module.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reelq::telemetry::METRICS;
 use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::support::processes::{Site, body, faultless, until};
 
@@ -138,7 +140,7 @@ async fn a_worker_says_in_its_log_that_the_api_refuses_it() {
     let site = Site::new(faultless()).await.with("REELQ_API__CLIENT_SECRET", "open-sesame");
     let (worker, mut log) = site.worker_with_log();
     site.xadd(&body("a")).await;
-    let said = tokio::time::timeout(Duration::from_secs(20), async {
+    let said = timeout(Duration::from_secs(20), async {
         loop {
             let line = log.next_line().await.unwrap().expect("the log goes on");
             assert!(!line.contains("open-sesame"), "{line}");
@@ -163,4 +165,23 @@ async fn a_secret_that_cannot_be_read_stops_the_start() {
     assert_eq!(output.status.code(), Some(78), "{errors}");
     assert!(errors.contains("api.client_secret_file: /nowhere/secret: No such file"), "{errors}");
     assert_eq!(site.run(&["stats"]).await.status.code(), Some(0), "others do without it");
+}
+
+/// It verifies itself what it says; a setting meant for other work does not lead it elsewhere.
+#[tokio::test]
+async fn the_demo_shows_jobs_and_urls_by_every_way() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_reelq"));
+    demo.arg("demo").env("REELQ_REDIS__URL", "redis://127.0.0.1:1").kill_on_drop(true);
+    let output = timeout(Duration::from_secs(120), demo.output()).await.unwrap().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{shown}{errors}");
+    let rows = shown.lines().filter(|line| line.starts_with(" demo-"));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split_whitespace().collect()).collect();
+    let count = |column: usize, word| rows.iter().filter(|row| row[column] == word).count();
+    assert_eq!((count(1, "redis"), count(1, "http")), (40, 20), "{shown}");
+    let (pushed, polled) = (count(5, "webhook"), count(5, "poll"));
+    assert_eq!(pushed + polled, 60, "{shown}");
+    let said = format!("{pushed} URLs came by a push (source webhook), {polled} by a poll.");
+    assert!(shown.contains(&said) && shown.contains("Killed one worker"), "{shown}");
 }
