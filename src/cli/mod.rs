@@ -88,9 +88,9 @@ const BAD_CONFIGURATION: u8 = 78;
 /// Runs a command to its end.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    // A worker waits for others nearly all its time: one thread carries thousands of lives a
-    // second, and two would only wake each other. More work is for more replicas.
-    let mut builder = if matches!(arguments.command, Command::Worker) {
+    // A worker or a gateway waits for others nearly all its time: one thread carries thousands of
+    // lives a second, and two would only wake each other. More work is for more replicas.
+    let mut builder = if matches!(arguments.command, Command::Worker | Command::Gateway) {
         Builder::new_current_thread()
     } else {
         Builder::new_multi_thread()
