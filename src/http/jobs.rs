@@ -18,7 +18,7 @@ use super::failure::{Failure, in_time};
 use super::shared::Gateway;
 use super::shown::Shown;
 use crate::job::{Entry, EntryFields, JobId, Request, State as JobState};
-use crate::queue::{Admission, Awaited, Operated};
+use crate::queue::{Admission, Awaited, JobResult, Operated};
 
 /// The most jobs of one array.
 const ARRAY_MAX: usize = 1000;
@@ -251,7 +251,7 @@ async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Re
         (status = 400, description = "No id", body = Failure),
         (status = 401, description = "No key", body = Failure),
         (status = 404, description = "No record", body = Failure),
-        (status = 409, description = "It had ended otherwise", body = Failure),
+        (status = 409, description = "It had ended before", body = Failure),
         (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
     )
 )]
@@ -273,7 +273,7 @@ pub(super) async fn cancel(
         (status = 400, description = "No id", body = Failure),
         (status = 401, description = "No key", body = Failure),
         (status = 404, description = "No record", body = Failure),
-        (status = 409, description = "It had ended otherwise", body = Failure),
+        (status = 409, description = "It had ended before", body = Failure),
         (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
     )
 )]
@@ -301,6 +301,12 @@ async fn cancel_job(
     id: &str,
 ) -> Result<Json<Cancelled>, Failure> {
     let ids = [job_id(id)?];
+    let record = in_time(gateway.queue.record(&ids[0])).await?.ok_or_else(Failure::unknown_job)?;
+    // To the queue, cancelling twice is no fault: a call whose answer was lost is made again.
+    if JobResult::of(&ids[0], &record).is_some() {
+        let message = format!("it has ended: {}", record.state());
+        return Err(Failure::new(StatusCode::CONFLICT, "ended", message));
+    }
     let answers = in_time(gateway.queue.cancel(&ids, caller.0.as_deref())).await?;
     match answers.into_iter().next() {
         Some(Operated::Done { revision, .. }) => Ok(Json(Cancelled {
