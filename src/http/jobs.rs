@@ -15,13 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Caller;
 use super::body::{query, read, wait};
 use super::failure::{Failure, in_time};
+use super::schema::{ARRAY_MAX, ClientRequestId, Jobs};
 use super::shared::Gateway;
 use super::shown::Shown;
 use crate::job::{Entry, EntryFields, JobId, Request, State as JobState};
 use crate::queue::{Admission, Awaited, JobResult, Operated};
-
-/// The most jobs of one array.
-const ARRAY_MAX: usize = 1000;
 
 /// What became of one job that was brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -49,6 +47,16 @@ enum Status {
     Rejected,
 }
 
+/// Of one job, or of each of an array.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    /// Of one job.
+    One(Enqueued),
+    /// Of each job of an array, in its order.
+    Each(Vec<Enqueued>),
+}
+
 const CONFLICT: &str = "another body was accepted under this id";
 
 /// How long to wait.
@@ -59,11 +67,30 @@ pub(super) struct Wait {
     wait: Option<String>,
 }
 
+/// Which job.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct InPath {
+    /// The client-request-id
+    #[param(value_type = ClientRequestId, inline)]
+    id: String,
+}
+
+/// Which job.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InQuery {
+    /// The client-request-id
+    #[param(value_type = ClientRequestId, inline)]
+    id: String,
+}
+
 /// Which job, and how long to wait.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// The client-request-id
+    #[param(value_type = ClientRequestId, inline)]
     id: String,
     /// Answer when the job has ended, or after this time: text such as `30s`, at most `60s`
     wait: Option<String>,
@@ -72,11 +99,11 @@ pub(super) struct Which {
 /// A request, an envelope, or an array of them
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs", params(Wait), security(("key" = [])),
-    request_body(content = serde_json::Value, content_type = "application/json",
+    request_body(content = Jobs, content_type = "application/json",
         description = "A request, an envelope with `job` and what may stand beside it, or an array of these"),
     responses(
         (status = 200, description = "With `wait`: the job has ended", body = Shown),
-        (status = 202, description = "What became of it; of an array, in its order", body = serde_json::Value),
+        (status = 202, description = "What became of it; of an array, in its order", body = Answer),
         (status = 400, description = "None of it is valid", body = Failure),
         (status = 401, description = "No key", body = Failure),
         (status = 404, description = "Not served", body = Failure),
@@ -115,7 +142,9 @@ pub(super) async fn enqueue(
     };
     Ok(match awaited {
         Some(Awaited::Ended(result)) => Json(Shown::result(&result)).into_response(),
-        _ => (StatusCode::ACCEPTED, Json(Enqueued::of(&id, admission))).into_response(),
+        _ => {
+            (StatusCode::ACCEPTED, Json(Answer::One(Enqueued::of(&id, admission)))).into_response()
+        }
     })
 }
 
@@ -148,14 +177,14 @@ async fn enqueue_all(gateway: &Gateway, caller: Caller, body: &[u8]) -> Result<R
         return Err(Failure::invalid_job(&first));
     }
     let mut admissions = in_time(gateway.queue.enqueue_many(&jobs)).await?.into_iter();
-    let answers: Vec<Enqueued> = places
+    let answers = places
         .into_iter()
         .map(|place| match place {
             Ok(id) => Enqueued::of(&id, admissions.next().unwrap_or(Admission::Rejected)),
             Err(refused) => refused,
         })
         .collect();
-    Ok((StatusCode::ACCEPTED, Json(answers)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Answer::Each(answers))).into_response())
 }
 
 impl Enqueued {
@@ -186,7 +215,7 @@ impl Gateway {
 /// The job's record; with `wait`, its result when it has ended
 #[utoipa::path(
     get, path = "/v1/jobs/{id}", tag = "jobs", security(("key" = [])),
-    params(("id" = String, Path, description = "The client-request-id"), Wait),
+    params(InPath, Wait),
     responses(
         (status = 200, description = "The record; with `wait`, the result", body = Shown),
         (status = 202, description = "With `wait`: the record of a job that lives", body = Shown),
@@ -199,7 +228,7 @@ impl Gateway {
 pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
     _: Caller,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<InPath>, PathRejection>,
     asked: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let id = in_path(id)?;
@@ -228,7 +257,7 @@ pub(super) async fn show_by_query(
 }
 
 async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Response, Failure> {
-    let (id, waits) = (job_id(id)?, wait(waits)?);
+    let (id, waits) = (valid_id(id)?, wait(waits)?);
     let Some(waits) = waits else {
         let record = in_time(gateway.queue.record(&id)).await?.ok_or_else(Failure::unknown_job)?;
         return Ok(Json(Shown::record(&id, &record)).into_response());
@@ -245,7 +274,7 @@ async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Re
 /// Ends a live job at once; what was sent may still be made and billed
 #[utoipa::path(
     delete, path = "/v1/jobs/{id}", tag = "jobs", security(("key" = [])),
-    params(("id" = String, Path, description = "The client-request-id")),
+    params(InPath),
     responses(
         (status = 200, description = "It has ended", body = Cancelled),
         (status = 400, description = "No id", body = Failure),
@@ -258,7 +287,7 @@ async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Re
 pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    id: Result<Path<String>, PathRejection>,
+    id: Result<Path<InPath>, PathRejection>,
 ) -> Result<Json<Cancelled>, Failure> {
     let id = in_path(id)?;
     cancel_job(&gateway, &caller, &id).await
@@ -267,7 +296,7 @@ pub(super) async fn cancel(
 /// The same, for ids that fit no path well
 #[utoipa::path(
     delete, path = "/v1/jobs", tag = "jobs", security(("key" = [])),
-    params(("id" = String, Query, description = "The client-request-id")),
+    params(InQuery),
     responses(
         (status = 200, description = "It has ended", body = Cancelled),
         (status = 400, description = "No id", body = Failure),
@@ -280,7 +309,7 @@ pub(super) async fn cancel(
 pub(super) async fn cancel_by_query(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    asked: Result<Query<Which>, QueryRejection>,
+    asked: Result<Query<InQuery>, QueryRejection>,
 ) -> Result<Json<Cancelled>, Failure> {
     cancel_job(&gateway, &caller, &query(asked)?.id).await
 }
@@ -300,7 +329,7 @@ async fn cancel_job(
     caller: &Caller,
     id: &str,
 ) -> Result<Json<Cancelled>, Failure> {
-    let ids = [job_id(id)?];
+    let ids = [valid_id(id)?];
     let record = in_time(gateway.queue.record(&ids[0])).await?.ok_or_else(Failure::unknown_job)?;
     // To the queue, cancelling twice is no fault: a call whose answer was lost is made again.
     if JobResult::of(&ids[0], &record).is_some() {
@@ -319,10 +348,11 @@ async fn cancel_job(
     }
 }
 
-fn in_path(id: Result<Path<String>, PathRejection>) -> Result<String, Failure> {
-    id.map(|Path(id)| id).map_err(|error| Failure::malformed(error.body_text()).of_field("id"))
+fn in_path(id: Result<Path<InPath>, PathRejection>) -> Result<String, Failure> {
+    id.map(|Path(InPath { id })| id)
+        .map_err(|error| Failure::malformed(error.body_text()).of_field("id"))
 }
 
-fn job_id(id: &str) -> Result<JobId, Failure> {
+fn valid_id(id: &str) -> Result<JobId, Failure> {
     JobId::new(id).map_err(|why| Failure::malformed(why.to_string()).of_field("id"))
 }

@@ -18,6 +18,7 @@ mod openapi;
 mod operations;
 mod push;
 mod results;
+mod schema;
 mod server;
 mod shared;
 mod shown;

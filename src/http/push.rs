@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::{query, read};
 use super::failure::{Failure, in_time};
+use super::schema::{ClientRequestId, MediaUrl};
 use super::server::Peer;
 use super::shared::Gateway;
 use crate::config::Trust;
@@ -29,8 +30,10 @@ const TOKEN_HEADER: &str = "x-webhook-token";
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Pushed {
+    #[schema(value_type = ClientRequestId, inline)]
     client_request_id: String,
     user_id: String,
+    #[schema(value_type = MediaUrl, inline)]
     video_url: String,
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// The longest client-request-id, in bytes (docs/contract.md, section 3).
-const JOB_ID_MAX_BYTES: usize = 128;
+pub const JOB_ID_MAX_BYTES: usize = 128;
 /// The longest queue name, in bytes (docs/contract.md, section 2).
 const QUEUE_NAME_MAX_BYTES: usize = 64;
 

@@ -1,5 +1,5 @@
 //! The README's examples in Python and Node: what they enqueue is a job, and its result is read
-//! and acknowledged by them.
+//! and acknowledged by them. And those over HTTP, with curl too.
 //!
 //! They need the clients of the two languages, which are not this project's to install:
 //! `REELQ_PYTHON` names an interpreter that has the package redis, `REELQ_NODE` a folder whose
@@ -12,6 +12,7 @@ use reelq::job::{Claim, Entry, JobId, UnknownFields};
 use reelq::queue::{Admission, End, Hands, Inbox, Move, Settled, Settlement, Source};
 use tokio::process::Command;
 
+use super::support::processes::{Site, faultless};
 use super::support::{TestQueue, id};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,6 +38,69 @@ async fn node_enqueues_and_reads_results() {
     };
     let (enqueue, results) = (copy("enqueue.mjs"), copy("results.mjs"));
     enqueues_and_reads_results(Path::new("node"), &enqueue, &results).await;
+}
+
+#[tokio::test]
+async fn python_has_a_video_made_over_http() {
+    let Some(python) = setting("REELQ_PYTHON") else { return };
+    has_a_video_made(&python, "tests/examples/python/over_http.py").await;
+}
+
+#[tokio::test]
+async fn node_has_a_video_made_over_http() {
+    let Some(_) = setting("REELQ_NODE") else { return };
+    has_a_video_made(Path::new("node"), "tests/examples/node/over-http.mjs").await;
+}
+
+/// Runs a script beside a gateway that wants a key, a worker and the sandbox.
+async fn has_a_video_made(interpreter: &Path, script: &str) {
+    let site = Site::new(faultless()).await.with("REELQ_GATEWAY__API_KEYS", "shop:open-sesame");
+    let (gateway, worker) = (site.gateway().await, site.worker());
+    let run = async |key: &str| {
+        let mut command = Command::new(interpreter);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script)).arg("order/7");
+        command.env("REELQ_URL", format!("http://{}", gateway.http.0)).env("REELQ_KEY", key);
+        let output = tokio::time::timeout(MINUTE, command.kill_on_drop(true).output());
+        output.await.unwrap().unwrap()
+    };
+    let output = run("wrong").await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("401"), "{output:?}");
+    // The second time, it is the same job.
+    for _ in 0..2 {
+        let output = run("open-sesame").await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.starts_with("order/7 completed https://"), "{output:?}");
+    }
+    assert_eq!(site.sandbox.posts_of("order/7"), 1);
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+/// The curl commands of the README, one after the other, with what they print.
+#[tokio::test]
+async fn curl_does_what_the_readme_says() {
+    let readme = include_str!("../../README.md");
+    let section = readme.split("\n## ").find(|it| it.starts_with("Over HTTP")).unwrap();
+    let site = Site::new(faultless()).await;
+    let (gateway, worker) = (site.gateway().await, site.worker());
+    let expected = [
+        r#"{"client-request-id":"order-9","status":"accepted"}"#,
+        r#""status":"completed""#,
+        r#"{"results":[{"#,
+        r#"{"client-request-id":"order-9","status":"202"}"#,
+    ];
+    let commands: Vec<&str> = section.lines().filter(|it| it.starts_with("curl ")).collect();
+    assert_eq!(commands.len(), expected.len(), "{commands:?}");
+    for (command, expected) in commands.into_iter().zip(expected) {
+        assert!(command.contains("127.0.0.1:8787"), "{command}");
+        let command = command.replace("127.0.0.1:8787", &gateway.http.0);
+        let output = Command::new("sh").arg("-c").arg(&command).kill_on_drop(true).output();
+        let output = tokio::time::timeout(MINUTE, output).await.unwrap().unwrap();
+        assert!(output.status.success(), "is curl there? {command}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(expected), "{command}: {said}");
+    }
+    assert_eq!(worker.stop().await, Some(0));
 }
 
 /// The value of an environment variable; says that the test is skipped where there is none.

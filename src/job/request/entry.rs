@@ -70,7 +70,13 @@ impl Entry {
 }
 
 impl EntryFields {
-    pub(super) const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
+    /// The names of the fields; the first two are times.
+    pub(crate) const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
+
+    /// Whether the field of this name is a time.
+    pub(crate) fn is_time(name: &str) -> bool {
+        Self::NAMES[..2].contains(&name)
+    }
 
     /// Reads what may stand beside a body, as (name, value); other names are ignored.
     ///

@@ -23,10 +23,13 @@ impl Entry {
         let mut problems = Problems::default();
         let mut fields = Vec::new();
         for (name, value) in members {
-            if name == JOB || EntryFields::NAMES.contains(&&*name) {
-                fields.extend(text(value).map(|value| field(&name, value)));
-            } else {
+            let is_text = value.get().starts_with(['"', 'n']);
+            if name != JOB && !EntryFields::NAMES.contains(&&*name) {
                 problems.add(&name, "unknown field of an envelope");
+            } else if name != JOB && !EntryFields::is_time(&name) && !is_text {
+                problems.add(&name, "must be text");
+            } else {
+                fields.extend(text(value).map(|value| field(&name, value)));
             }
         }
         let mut entry = Self::read(fields, unknown);
@@ -100,6 +103,10 @@ mod tests {
             (
                 r#"{"job":{"client-request-id":"a"},"later":1}"#.to_owned(),
                 &["later", "customer-id"],
+            ),
+            (
+                format!(r#"{{"job":{JOB_BODY},"meta":{{"a":1}},"traceparent":7}}"#),
+                &["meta", "traceparent"],
             ),
             (r#"{"job":"text"}"#.to_owned(), &[]),
             (r#"{"job":null}"#.to_owned(), &["job"]),
