@@ -46,7 +46,7 @@ impl Entry {
 /// The fields of an envelope; `None`: it is none.
 fn envelope(json: &[u8]) -> Option<Vec<(String, &RawValue)>> {
     // Nearly all are requests, which are read but once.
-    if !json.windows(JOB.len() + 2).any(|window| window == br#""job""#) {
+    if !std::str::from_utf8(json).ok()?.contains(r#""job""#) {
         return None;
     }
     let Members(members) = serde_json::from_slice(json).ok()?;
