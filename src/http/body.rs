@@ -8,7 +8,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
+use serde::Deserialize;
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::failure::Failure;
 use crate::config::duration_or_zero;
@@ -51,9 +53,20 @@ pub(super) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Fai
     query.map(|Query(it)| it).map_err(|error| Failure::malformed(error.body_text()))
 }
 
-/// How long a caller wants to wait: text such as `30s`, cut at a minute.
-pub(super) fn wait(text: Option<&str>) -> Result<Option<Duration>, Failure> {
-    let wait = text.map(duration_or_zero).transpose();
-    let wait = wait.map_err(|why| Failure::malformed(why.to_string()).of_field("wait"))?;
-    Ok(wait.map(|wait| wait.min(LONGEST_WAIT)))
+/// How long to wait.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wait {
+    /// Answer when it is there, or after this time: `250ms`, `30s` or `1m`, and never longer than `60s`
+    #[param(nullable = false, pattern = r"^[0-9]{1,6}(ms|s|m|h|d)$")]
+    wait: Option<String>,
+}
+
+impl Wait {
+    /// How long a caller wants to wait, cut at a minute.
+    pub(super) fn time(&self) -> Result<Option<Duration>, Failure> {
+        let wait = self.wait.as_deref().map(duration_or_zero).transpose();
+        let wait = wait.map_err(|why| Failure::malformed(why).of_field("wait"))?;
+        Ok(wait.map(|wait| wait.min(LONGEST_WAIT)))
+    }
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::time::timeout;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::job::Problems;
 use crate::queue::QueueError;
@@ -36,6 +36,39 @@ struct Detail {
     /// The field that is at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+}
+
+/// How any path may fail that uses the queue, for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "described only")]
+pub(super) enum Failures {
+    /// The request cannot be understood, or is no valid one
+    #[response(status = 400)]
+    Malformed(Failure),
+    /// It does not show one of gateway.api_keys, or webhook.secret
+    #[response(status = 401, headers(("www-authenticate" = String, description = "`Bearer`")))]
+    Unauthorized(Failure),
+    /// There is no record of the job, or `/v1` is not served here
+    #[response(status = 404)]
+    NotFound(Failure),
+    /// The queue holds something unexpected
+    #[response(status = 500)]
+    Unexpected(Failure),
+    /// Redis is away or full
+    #[response(status = 503, headers(("retry-after" = u32, description = "Try again after so many seconds")))]
+    Unavailable(Failure),
+}
+
+/// How reading a body may fail, for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "described only")]
+pub(super) enum BodyFailures {
+    /// The body did not come within 20 s
+    #[response(status = 408)]
+    TooSlow(Failure),
+    /// The body has over 1 MiB
+    #[response(status = 413)]
+    TooLarge(Failure),
 }
 
 impl Failure {

@@ -121,7 +121,10 @@ fn routes(gateway: Arc<Gateway>) -> Router {
         )
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route("/v1/results", get(results::list))
-        .route("/video-push-endpoint", get(push::is_there).post(push::push))
+        .route(
+            "/video-push-endpoint",
+            get(push::is_there).head(push::is_there_by_head).post(push::push),
+        )
         .route("/openapi.json", get(openapi::describe))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing)

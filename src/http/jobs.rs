@@ -10,22 +10,28 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::access::Caller;
-use super::body::{query, read, wait};
-use super::failure::{Failure, in_time};
-use super::schema::{ARRAY_MAX, ClientRequestId, Jobs};
+use super::body::{Wait, query, read};
+use super::failure::{BodyFailures, Failure, Failures, in_time};
+use super::schemas::{ClientRequestId, Job};
 use super::shared::Gateway;
-use super::shown::Shown;
+use super::shown::{Ended, Record, Shown};
 use crate::job::{Entry, EntryFields, JobId, Request, State as JobState};
 use crate::queue::{Admission, Awaited, JobResult, Operated};
+
+/// The most jobs of one array.
+const ARRAY_MAX: usize = 1000;
 
 /// What became of one job that was brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Enqueued {
     /// Its id; null if none could be read.
+    #[schema(required)]
     client_request_id: Option<String>,
     status: Status,
     /// Why it was not accepted.
@@ -47,70 +53,54 @@ enum Status {
     Rejected,
 }
 
-/// Of one job, or of each of an array.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum Answer {
-    /// Of one job.
-    One(Enqueued),
-    /// Of each job of an array, in its order.
-    Each(Vec<Enqueued>),
-}
-
 const CONFLICT: &str = "another body was accepted under this id";
 
-/// How long to wait.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wait {
-    /// Answer when the job has ended, or after this time: text such as `30s`, at most `60s`
-    wait: Option<String>,
-}
-
 /// Which job.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub(super) struct InPath {
-    /// The client-request-id
-    #[param(value_type = ClientRequestId, inline)]
-    id: String,
-}
-
-/// Which job.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct InQuery {
-    /// The client-request-id
-    #[param(value_type = ClientRequestId, inline)]
-    id: String,
-}
-
-/// Which job, and how long to wait.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// The client-request-id
-    #[param(value_type = ClientRequestId, inline)]
+    /// The job's identity
+    #[param(value_type = ClientRequestId)]
     id: String,
-    /// Answer when the job has ended, or after this time: text such as `30s`, at most `60s`
-    wait: Option<String>,
 }
 
-/// A request, an envelope, or an array of them
+/// What `POST /v1/jobs` takes.
+pub(super) struct Brought;
+
+impl ToSchema for Brought {}
+
+impl PartialSchema for Brought {
+    fn schema() -> RefOr<Schema> {
+        let job = || Ref::from_schema_name(Job::name());
+        let jobs = ArrayBuilder::new().items(job()).min_items(Some(1)).max_items(Some(ARRAY_MAX));
+        OneOfBuilder::new().item(job()).item(jobs).into()
+    }
+}
+
+/// What became of one job, or of each in its order
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    One(Enqueued),
+    Many(Vec<Enqueued>),
+}
+
+/// Enqueues a job, or up to 1,000
+///
+/// With `wait`, which is for a single one, it answers with the result. In an array each job that is not
+/// valid is rejected alone. Any Content-Type will do.
 #[utoipa::path(
-    post, path = "/v1/jobs", tag = "jobs", params(Wait), security(("key" = [])),
-    request_body(content = Jobs, content_type = "application/json",
-        description = "A request, an envelope with `job` and what may stand beside it, or an array of these"),
+    post, path = "/v1/jobs", tag = "jobs", params(Wait), request_body = Brought,
     responses(
-        (status = 200, description = "With `wait`: the job has ended", body = Shown),
-        (status = 202, description = "What became of it; of an array, in its order", body = Answer),
-        (status = 400, description = "None of it is valid", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "Not served", body = Failure),
-        (status = 408, description = "The body came too slowly", body = Failure),
+        (status = 200, description = "With `wait`: the job has ended", body = Ended),
+        (status = 202, description = "What became of it", body = Answer, links(
+            ("record" = (operation_id = "show", parameters(("id" = "$response.body#/client-request-id")))),
+            ("record_by_query" = (operation_id = "show_by_query", parameters(("id" = "$response.body#/client-request-id")))),
+            ("cancel_by_query" = (operation_id = "cancel_by_query", parameters(("id" = "$response.body#/client-request-id")))),
+            ("cancel" = (operation_id = "cancel", parameters(("id" = "$response.body#/client-request-id")))),
+        )),
         (status = 409, description = "Another body was accepted under this id", body = Failure),
-        (status = 413, description = "Over 1 MiB", body = Failure),
-        (status = 503, description = "Redis is away or full: again after Retry-After", body = Failure),
+        Failures, BodyFailures,
     )
 )]
 pub(super) async fn enqueue(
@@ -119,7 +109,7 @@ pub(super) async fn enqueue(
     asked: Result<Query<Wait>, QueryRejection>,
     body: Body,
 ) -> Result<Response, Failure> {
-    let waits = wait(query(asked)?.wait.as_deref())?;
+    let waits = query(asked)?.time()?;
     let body = read(body).await?;
     if body.first() == Some(&b'[') {
         if waits.is_some() {
@@ -141,7 +131,7 @@ pub(super) async fn enqueue(
         None => None,
     };
     Ok(match awaited {
-        Some(Awaited::Ended(result)) => Json(Shown::result(&result)).into_response(),
+        Some(Awaited::Ended(result)) => Json(Ended::of(&result)).into_response(),
         _ => {
             (StatusCode::ACCEPTED, Json(Answer::One(Enqueued::of(&id, admission)))).into_response()
         }
@@ -184,7 +174,7 @@ async fn enqueue_all(gateway: &Gateway, caller: Caller, body: &[u8]) -> Result<R
             Err(refused) => refused,
         })
         .collect();
-    Ok((StatusCode::ACCEPTED, Json(Answer::Each(answers))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Answer::Many(answers))).into_response())
 }
 
 impl Enqueued {
@@ -214,58 +204,51 @@ impl Gateway {
 
 /// The job's record; with `wait`, its result when it has ended
 #[utoipa::path(
-    get, path = "/v1/jobs/{id}", tag = "jobs", security(("key" = [])),
-    params(InPath, Wait),
+    get, path = "/v1/jobs/{id}", tag = "jobs",
+    params(("id" = ClientRequestId, Path, description = "The job's identity"), Wait),
     responses(
         (status = 200, description = "The record; with `wait`, the result", body = Shown),
-        (status = 202, description = "With `wait`: the record of a job that lives", body = Shown),
-        (status = 400, description = "No id, or no time", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "No record", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+        (status = 202, description = "With `wait`: the record of a job that lives", body = Record),
+        Failures,
     )
 )]
 pub(super) async fn show(
     State(gateway): State<Arc<Gateway>>,
     _: Caller,
-    id: Result<Path<InPath>, PathRejection>,
+    id: Result<Path<String>, PathRejection>,
     asked: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let id = in_path(id)?;
-    show_job(&gateway, &id, query(asked)?.wait.as_deref()).await
+    show_job(&gateway, &in_path(id)?, &query(asked)?).await
 }
 
 /// The same, for ids that fit no path well
 #[utoipa::path(
-    get, path = "/v1/jobs", tag = "jobs", params(Which), security(("key" = [])),
+    get, path = "/v1/jobs", tag = "jobs", params(Which, Wait),
     responses(
         (status = 200, description = "The record; with `wait`, the result", body = Shown),
-        (status = 202, description = "With `wait`: the record of a job that lives", body = Shown),
-        (status = 400, description = "No id, or no time", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "No record", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+        (status = 202, description = "With `wait`: the record of a job that lives", body = Record),
+        Failures,
     )
 )]
 pub(super) async fn show_by_query(
     State(gateway): State<Arc<Gateway>>,
     _: Caller,
-    asked: Result<Query<Which>, QueryRejection>,
+    which: Result<Query<Which>, QueryRejection>,
+    asked: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let asked = query(asked)?;
-    show_job(&gateway, &asked.id, asked.wait.as_deref()).await
+    show_job(&gateway, &query(which)?.id, &query(asked)?).await
 }
 
-async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Response, Failure> {
-    let (id, waits) = (valid_id(id)?, wait(waits)?);
+async fn show_job(gateway: &Gateway, id: &str, wait: &Wait) -> Result<Response, Failure> {
+    let (id, waits) = (job_id(id)?, wait.time()?);
     let Some(waits) = waits else {
         let record = in_time(gateway.queue.record(&id)).await?.ok_or_else(Failure::unknown_job)?;
-        return Ok(Json(Shown::record(&id, &record)).into_response());
+        return Ok(Json(Record::of(&id, &record)).into_response());
     };
     match gateway.ended(&id, waits).await? {
-        Awaited::Ended(result) => Ok(Json(Shown::result(&result)).into_response()),
+        Awaited::Ended(result) => Ok(Json(Ended::of(&result)).into_response()),
         Awaited::Lives(record) => {
-            Ok((StatusCode::ACCEPTED, Json(Shown::record(&id, &record))).into_response())
+            Ok((StatusCode::ACCEPTED, Json(Record::of(&id, &record))).into_response())
         }
         Awaited::Unknown => Err(Failure::unknown_job()),
     }
@@ -273,45 +256,37 @@ async fn show_job(gateway: &Gateway, id: &str, waits: Option<&str>) -> Result<Re
 
 /// Ends a live job at once; what was sent may still be made and billed
 #[utoipa::path(
-    delete, path = "/v1/jobs/{id}", tag = "jobs", security(("key" = [])),
-    params(InPath),
+    delete, path = "/v1/jobs/{id}", tag = "jobs",
+    params(("id" = ClientRequestId, Path, description = "The job's identity")),
     responses(
-        (status = 200, description = "It has ended", body = Cancelled),
-        (status = 400, description = "No id", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "No record", body = Failure),
+        (status = 200, description = "It is cancelled", body = Cancelled),
         (status = 409, description = "It had ended before", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+        Failures,
     )
 )]
 pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    id: Result<Path<InPath>, PathRejection>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Cancelled>, Failure> {
-    let id = in_path(id)?;
-    cancel_job(&gateway, &caller, &id).await
+    cancel_job(&gateway, &caller, &in_path(id)?).await
 }
 
 /// The same, for ids that fit no path well
 #[utoipa::path(
-    delete, path = "/v1/jobs", tag = "jobs", security(("key" = [])),
-    params(InQuery),
+    delete, path = "/v1/jobs", tag = "jobs", params(Which),
     responses(
-        (status = 200, description = "It has ended", body = Cancelled),
-        (status = 400, description = "No id", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "No record", body = Failure),
+        (status = 200, description = "It is cancelled", body = Cancelled),
         (status = 409, description = "It had ended before", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+        Failures,
     )
 )]
 pub(super) async fn cancel_by_query(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
-    asked: Result<Query<InQuery>, QueryRejection>,
+    which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Cancelled>, Failure> {
-    cancel_job(&gateway, &caller, &query(asked)?.id).await
+    cancel_job(&gateway, &caller, &query(which)?.id).await
 }
 
 /// A job that was cancelled.
@@ -329,7 +304,7 @@ async fn cancel_job(
     caller: &Caller,
     id: &str,
 ) -> Result<Json<Cancelled>, Failure> {
-    let ids = [valid_id(id)?];
+    let ids = [job_id(id)?];
     let record = in_time(gateway.queue.record(&ids[0])).await?.ok_or_else(Failure::unknown_job)?;
     // To the queue, cancelling twice is no fault: a call whose answer was lost is made again.
     if JobResult::of(&ids[0], &record).is_some() {
@@ -348,11 +323,10 @@ async fn cancel_job(
     }
 }
 
-fn in_path(id: Result<Path<InPath>, PathRejection>) -> Result<String, Failure> {
-    id.map(|Path(InPath { id })| id)
-        .map_err(|error| Failure::malformed(error.body_text()).of_field("id"))
+fn in_path(id: Result<Path<String>, PathRejection>) -> Result<String, Failure> {
+    id.map(|Path(id)| id).map_err(|error| Failure::malformed(error.body_text()).of_field("id"))
 }
 
-fn valid_id(id: &str) -> Result<JobId, Failure> {
+fn job_id(id: &str) -> Result<JobId, Failure> {
     JobId::new(id).map_err(|why| Failure::malformed(why.to_string()).of_field("id"))
 }

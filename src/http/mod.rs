@@ -18,7 +18,7 @@ mod openapi;
 mod operations;
 mod push;
 mod results;
-mod schema;
+mod schemas;
 mod server;
 mod shared;
 mod shown;

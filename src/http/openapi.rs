@@ -1,19 +1,26 @@
 //! The description of the gateway, made of its routes and types.
 
+use std::sync::Arc;
+
 use axum::Json;
+use axum::extract::State;
 use utoipa::openapi::OpenApi as Description;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{jobs, push, results};
+use super::access::Access;
+use super::schemas::{ClientRequestId, Job, MediaUrl};
+use super::{jobs, push, results, shared};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "reelq gateway", description = "Jobs, results and the remote API's push; docs/contract.md, section 8"),
     paths(
         jobs::enqueue, jobs::show, jobs::show_by_query, jobs::cancel, jobs::cancel_by_query,
-        results::list, push::is_there, push::push, describe,
+        results::list, push::is_there, push::is_there_by_head, push::push, describe,
     ),
+    components(schemas(ClientRequestId, Job, MediaUrl)),
+    security(("key" = [])),
     modifiers(&Key),
 )]
 struct Gateway;
@@ -32,9 +39,13 @@ impl Modify for Key {
 
 /// This description
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "description",
+    get, path = "/openapi.json", tag = "description", security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
-pub(super) async fn describe() -> Json<Description> {
-    Json(Gateway::openapi())
+pub(super) async fn describe(State(gateway): State<Arc<shared::Gateway>>) -> Json<Description> {
+    let mut description = Gateway::openapi();
+    if matches!(gateway.access, Access::Open) {
+        description.security = None;
+    }
+    Json(description)
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::{query, read};
-use super::failure::{Failure, in_time};
-use super::schema::{ClientRequestId, MediaUrl};
+use super::failure::{BodyFailures, Failure, Failures, in_time};
+use super::schemas::{ClientRequestId, MediaUrl};
 use super::server::Peer;
 use super::shared::Gateway;
 use crate::config::Trust;
@@ -30,10 +30,10 @@ const TOKEN_HEADER: &str = "x-webhook-token";
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Pushed {
-    #[schema(value_type = ClientRequestId, inline)]
+    #[schema(value_type = ClientRequestId)]
     client_request_id: String,
     user_id: String,
-    #[schema(value_type = MediaUrl, inline)]
+    #[schema(value_type = MediaUrl)]
     video_url: String,
 }
 
@@ -50,32 +50,37 @@ pub(super) struct Taken {
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Token {
-    /// `webhook.secret`; or as the header `x-webhook-token`
+    /// `webhook.secret`, unless the header shows it
+    #[param(nullable = false)]
     token: Option<String>,
 }
 
 /// Whether it is there
 #[utoipa::path(
-    get, path = "/video-push-endpoint", tag = "push",
+    get, path = "/video-push-endpoint", tag = "push", security(()),
     responses((status = 200, description = "It is"))
 )]
 pub(super) async fn is_there() -> StatusCode {
     StatusCode::OK
 }
 
+/// Whether it is there
+#[utoipa::path(
+    head, path = "/video-push-endpoint", tag = "push", security(()),
+    responses((status = 200, description = "It is"))
+)]
+pub(super) async fn is_there_by_head() -> StatusCode {
+    StatusCode::OK
+}
+
 /// The remote API announces a finished video
 #[utoipa::path(
-    post, path = "/video-push-endpoint", tag = "push", params(Token),
-    request_body(content = Pushed, content_type = "application/json"),
+    post, path = "/video-push-endpoint", tag = "push", security(()), request_body = Pushed,
+    params(Token, ("x-webhook-token" = inline(Option<String>), Header, description = "`webhook.secret`")),
     responses(
         (status = 202, description = "Taken, whatever it is worth", body = Taken),
-        (status = 400, description = "Malformed", body = Failure),
-        (status = 401, description = "It does not show webhook.secret", body = Failure),
         (status = 403, description = "It does not come from webhook.allowed_ips", body = Failure),
-        (status = 404, description = "No such job; only where pushes are guarded", body = Failure),
-        (status = 408, description = "The body came too slowly", body = Failure),
-        (status = 413, description = "Over 1 MiB", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
+        Failures, BodyFailures,
     )
 )]
 pub(super) async fn push(

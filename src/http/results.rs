@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Caller;
-use super::body::{query, wait};
-use super::failure::{Failure, in_time};
+use super::body::{Wait, query};
+use super::failure::{Failure, Failures, in_time};
 use super::shared::Gateway;
-use super::shown::Shown;
+use super::shown::Ended;
 
 /// The most results of one answer, and how many are given unless it is said.
 const COUNT_MAX: usize = 1000;
@@ -23,40 +23,34 @@ const COUNT: usize = 100;
 #[into_params(parameter_in = Query)]
 pub(super) struct From {
     /// Results after this one: the last answer's `next`; without it, from the begin
+    #[param(nullable = false, pattern = r"^[0-9]{1,19}(-[0-9]{1,19})?$")]
     after: Option<String>,
     /// At most so many, 1 to 1000
-    #[param(minimum = 1, maximum = 1000)]
+    #[param(nullable = false, minimum = 1, maximum = 1000)]
     count: Option<usize>,
-    /// Answer when there is one, or after this time: text such as `30s`, at most `60s`
-    wait: Option<String>,
 }
 
 /// Results in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Results {
-    results: Vec<Shown>,
+    results: Vec<Ended>,
     /// Where to read on.
     next: String,
 }
 
 /// Results after one of them
 #[utoipa::path(
-    get, path = "/v1/results", tag = "results", params(From), security(("key" = [])),
-    responses(
-        (status = 200, description = "Results, perhaps none", body = Results),
-        (status = 400, description = "A parameter makes no sense", body = Failure),
-        (status = 401, description = "No key", body = Failure),
-        (status = 404, description = "Not served", body = Failure),
-        (status = 503, description = "Redis is away: again after Retry-After", body = Failure),
-    )
+    get, path = "/v1/results", tag = "results", params(From, Wait),
+    responses((status = 200, description = "Results, perhaps none", body = Results), Failures)
 )]
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     _: Caller,
     asked: Result<Query<From>, QueryRejection>,
+    waits: Result<Query<Wait>, QueryRejection>,
 ) -> Result<Json<Results>, Failure> {
-    let From { after, count, wait: waits } = query(asked)?;
-    let (count, waits) = (count.unwrap_or(COUNT), wait(waits.as_deref())?);
+    let (From { after, count }, waits) = (query(asked)?, query(waits)?.time()?);
+    let count = count.unwrap_or(COUNT);
     if !(1..=COUNT_MAX).contains(&count) {
         let message = format!("must be 1 to {COUNT_MAX}");
         return Err(Failure::malformed(message).of_field("count"));
@@ -75,12 +69,15 @@ pub(super) async fn list(
         }
     };
     let next = results.last().map_or(after.clone(), |last| last.entry_id.clone());
-    Ok(Json(Results { results: results.iter().map(Shown::result).collect(), next }))
+    Ok(Json(Results { results: results.iter().map(Ended::of).collect(), next }))
 }
 
-/// Whether Redis takes it as an entry's id.
+/// Whether it can be an entry's id. The greatest that Redis knows have a digit more: nothing can come
+/// after the last of them, and Redis refuses to look.
 fn is_entry_id(text: &str) -> bool {
-    let is_number = |part: &str| part.parse::<u64>().is_ok();
+    let is_number = |part: &str| {
+        (1..=19).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
     match text.split_once('-') {
         Some((ms, sequence)) => is_number(ms) && is_number(sequence),
         None => is_number(text),

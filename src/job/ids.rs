@@ -4,8 +4,6 @@
 
 use std::fmt;
 
-/// The longest client-request-id, in bytes (docs/contract.md, section 3).
-pub const JOB_ID_MAX_BYTES: usize = 128;
 /// The longest queue name, in bytes (docs/contract.md, section 2).
 const QUEUE_NAME_MAX_BYTES: usize = 64;
 
@@ -14,13 +12,16 @@ const QUEUE_NAME_MAX_BYTES: usize = 64;
 pub struct JobId(String);
 
 impl JobId {
+    /// The longest, in bytes (docs/contract.md, section 3).
+    pub const MAX_BYTES: usize = 128;
+
     /// Takes an id as a producer wrote it.
     ///
     /// # Errors
     /// One sentence that says what is wrong with it.
     pub fn new(id: impl Into<String>) -> Result<Self, &'static str> {
         let id = id.into();
-        if id.is_empty() || id.len() > JOB_ID_MAX_BYTES {
+        if id.is_empty() || id.len() > Self::MAX_BYTES {
             return Err("must be 1 to 128 characters long");
         }
         if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -118,11 +119,11 @@ mod tests {
 
     #[test]
     fn a_job_id_is_visible_ascii_of_limited_length() {
-        let longest = "x".repeat(JOB_ID_MAX_BYTES);
+        let longest = "x".repeat(JobId::MAX_BYTES);
         for good in ["a", "order/7?x=1&y#z", "..a", "...", longest.as_str()] {
             assert_eq!(JobId::new(good).unwrap().as_str(), good);
         }
-        let too_long = "x".repeat(JOB_ID_MAX_BYTES + 1);
+        let too_long = "x".repeat(JobId::MAX_BYTES + 1);
         for bad in ["", ".", "..", "a b", "a\n", "é", "\u{7f}", too_long.as_str()] {
             assert!(JobId::new(bad).is_err(), "{bad:?}");
         }

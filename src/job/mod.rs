@@ -17,14 +17,11 @@ mod stage;
 mod streak;
 
 pub use error_code::{ErrorCode, Fault};
-pub use ids::{Claim, JOB_ID_MAX_BYTES, JobId, Millis, QueueName};
+pub use ids::{Claim, JobId, Millis, QueueName};
 pub use lifecycle::State;
 pub use outcome::{ApiSignal, Outcome, Refusal, StatusOutcome, SubmitOutcome};
 pub use received::{is_media_url, is_transaction_id};
-pub use request::{
-    Entry, EntryFields, FIELDS, NAME_MAX_BYTES, Problem, Problems, Request, Rule, URL_MAX_BYTES,
-    UnknownFields,
-};
+pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
 pub use stage::{PerStage, Stage};
 #[cfg(feature = "worker")]
 pub use streak::Streak;

@@ -70,13 +70,7 @@ impl Entry {
 }
 
 impl EntryFields {
-    /// The names of the fields; the first two are times.
-    pub(crate) const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
-
-    /// Whether the field of this name is a time.
-    pub(crate) fn is_time(name: &str) -> bool {
-        Self::NAMES[..2].contains(&name)
-    }
+    pub(super) const NAMES: [&str; 4] = ["not-before", "expires-at", "traceparent", "meta"];
 
     /// Reads what may stand beside a body, as (name, value); other names are ignored.
     ///

@@ -23,13 +23,13 @@ impl Entry {
         let mut problems = Problems::default();
         let mut fields = Vec::new();
         for (name, value) in members {
-            let is_text = value.get().starts_with(['"', 'n']);
             if name != JOB && !EntryFields::NAMES.contains(&&*name) {
                 problems.add(&name, "unknown field of an envelope");
-            } else if name != JOB && !EntryFields::is_time(&name) && !is_text {
-                problems.add(&name, "must be text");
-            } else {
-                fields.extend(text(value).map(|value| field(&name, value)));
+                continue;
+            }
+            match text(value) {
+                Ok(text) => fields.extend(text.map(|text| field(&name, text))),
+                Err(error) => problems.add(&name, format_args!("not JSON: {error}")),
             }
         }
         let mut entry = Self::read(fields, unknown);
@@ -43,7 +43,8 @@ impl Entry {
     }
 }
 
-/// The fields of an envelope; `None`: it is none.
+/// The fields of an envelope; `None`: it is none, or a name in it is no text, which the reader of a
+/// request tells.
 fn envelope(json: &[u8]) -> Option<Vec<(String, &RawValue)>> {
     // Nearly all are requests, which are read but once.
     if !std::str::from_utf8(json).ok()?.contains(r#""job""#) {
@@ -51,20 +52,23 @@ fn envelope(json: &[u8]) -> Option<Vec<(String, &RawValue)>> {
     }
     let Members(members) = serde_json::from_slice(json).ok()?;
     let name = |quoted: &RawValue| serde_json::from_str::<String>(quoted.get()).ok();
-    let members: Vec<_> =
-        members.into_iter().filter_map(|(quoted, value)| Some((name(quoted)?, value))).collect();
+    let members: Vec<_> = members
+        .into_iter()
+        .map(|(quoted, value)| Some((name(quoted)?, value)))
+        .collect::<Option<_>>()?;
     let is_there = |wanted: &str| members.iter().any(|(name, _)| name == wanted);
     (is_there(JOB) && !is_there(ID)).then_some(members)
 }
 
-/// The bytes of a value as they would stand on the stream; `None` for null, which is absence.
-fn text(value: &RawValue) -> Option<Vec<u8>> {
+/// The bytes of a value as they would stand on the stream; `None` for null, which is absence. An error:
+/// half of a surrogate pair, which is no text.
+fn text(value: &RawValue) -> serde_json::Result<Option<Vec<u8>>> {
     let json = value.get();
-    match json.as_bytes().first() {
+    Ok(match json.as_bytes().first() {
         Some(b'n') => None,
-        Some(b'"') => serde_json::from_str(json).ok().map(String::into_bytes),
+        Some(b'"') => Some(serde_json::from_str::<String>(json)?.into_bytes()),
         _ => Some(json.as_bytes().to_vec()),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -104,12 +108,12 @@ mod tests {
                 r#"{"job":{"client-request-id":"a"},"later":1}"#.to_owned(),
                 &["later", "customer-id"],
             ),
-            (
-                format!(r#"{{"job":{JOB_BODY},"meta":{{"a":1}},"traceparent":7}}"#),
-                &["meta", "traceparent"],
-            ),
             (r#"{"job":"text"}"#.to_owned(), &[]),
             (r#"{"job":null}"#.to_owned(), &["job"]),
+            // Half of a surrogate pair is no text, and no reason to leave out what was said.
+            (format!(r#"{{"job":{JOB_BODY},"not-before":"\ud800"}}"#), &["not-before"]),
+            (format!(r#"{{"job":{JOB_BODY},"meta":"\ud800"}}"#), &["meta"]),
+            (format!(r#"{{"job":{JOB_BODY},"\ud800":1}}"#), &["body"]),
         ] {
             let problems = read(&json).request.unwrap_err();
             for field in fields {

@@ -40,7 +40,7 @@ pub(super) const VIDEO_URLS: &str = "video-urls";
 
 /// What a field must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// The identity: a string that is a job id.
     Id,
     /// A string that is neither empty nor too long.
@@ -59,8 +59,7 @@ pub enum Rule {
 
 impl Rule {
     /// Whether the field must be there.
-    #[must_use]
-    pub fn is_required(self) -> bool {
+    pub(crate) fn is_required(self) -> bool {
         match self {
             Self::Id | Self::CustomerId | Self::UseCaseId | Self::UserId => true,
             Self::Text | Self::Texts | Self::Urls => false,
@@ -69,7 +68,7 @@ impl Rule {
 }
 
 /// Every field that the API documents, with its rule.
-pub const FIELDS: [(&str, Rule); 10] = [
+pub(crate) const FIELDS: [(&str, Rule); 10] = [
     (CLIENT_REQUEST_ID, Rule::Id),
     (CUSTOMER_ID, Rule::CustomerId),
     (USE_CASE_ID, Rule::UseCaseId),

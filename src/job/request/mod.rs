@@ -25,7 +25,9 @@ mod tests;
 pub use body::{body_sha1, body_to_send};
 pub use builder::RequestBuilder;
 pub use entry::{Entry, EntryFields};
-pub use fields::{BODY_MAX_BYTES, FIELDS, NAME_MAX_BYTES, Rule, URL_MAX_BYTES, UnknownFields};
+pub use fields::{BODY_MAX_BYTES, NAME_MAX_BYTES, URL_MAX_BYTES, UnknownFields};
+#[cfg(feature = "http")]
+pub(crate) use fields::{FIELDS, Rule};
 pub use problems::{Problem, Problems};
 
 use super::JobId;
