@@ -35,6 +35,7 @@ struct Detail {
     message: String,
     /// The field that is at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<String>,
 }
 

@@ -21,10 +21,13 @@ use super::schemas::{ClientRequestId, Job};
 use super::shared::Gateway;
 use super::shown::{Ended, Record, Shown};
 use crate::job::{Entry, EntryFields, JobId, Request, State as JobState};
-use crate::queue::{Admission, Awaited, JobResult, Operated};
+use crate::queue::{ADMIT_BATCH, Admission, Awaited, JobResult, Operated};
 
 /// The most jobs of one array.
 const ARRAY_MAX: usize = 1000;
+/// Jobs of an array that are enqueued in one go: two batches, of which one is admitted while the other
+/// is put together.
+const ARRAY_PART: usize = 2 * ADMIT_BATCH;
 
 /// What became of one job that was brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -35,6 +38,7 @@ pub(super) struct Enqueued {
     client_request_id: Option<String>,
     status: Status,
     /// Why it was not accepted.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -52,6 +56,9 @@ enum Status {
     /// It is no valid request.
     Rejected,
 }
+
+/// Where in the answer for one job the job's identity stands.
+const ITS_ID: &str = "$response.body#/client-request-id";
 
 const CONFLICT: &str = "another body was accepted under this id";
 
@@ -94,10 +101,10 @@ pub(super) enum Answer {
     responses(
         (status = 200, description = "With `wait`: the job has ended", body = Ended),
         (status = 202, description = "What became of it", body = Answer, links(
-            ("record" = (operation_id = "show", parameters(("id" = "$response.body#/client-request-id")))),
-            ("record_by_query" = (operation_id = "show_by_query", parameters(("id" = "$response.body#/client-request-id")))),
-            ("cancel_by_query" = (operation_id = "cancel_by_query", parameters(("id" = "$response.body#/client-request-id")))),
-            ("cancel" = (operation_id = "cancel", parameters(("id" = "$response.body#/client-request-id")))),
+            ("show" = (operation_id = "show", parameters(("id" = ITS_ID)))),
+            ("show_by_query" = (operation_id = "show_by_query", parameters(("id" = ITS_ID)))),
+            ("cancel" = (operation_id = "cancel", parameters(("id" = ITS_ID)))),
+            ("cancel_by_query" = (operation_id = "cancel_by_query", parameters(("id" = ITS_ID)))),
         )),
         (status = 409, description = "Another body was accepted under this id", body = Failure),
         Failures, BodyFailures,
@@ -166,7 +173,12 @@ async fn enqueue_all(gateway: &Gateway, caller: Caller, body: &[u8]) -> Result<R
     if let (true, Some(first)) = (jobs.is_empty(), first_fault) {
         return Err(Failure::invalid_job(&first));
     }
-    let mut admissions = in_time(gateway.queue.enqueue_many(&jobs)).await?.into_iter();
+    let mut admissions = Vec::with_capacity(jobs.len());
+    // Redis must answer each part in time: all of them may take longer where many bring arrays.
+    for part in jobs.chunks(ARRAY_PART) {
+        admissions.extend(in_time(gateway.queue.enqueue_many(part)).await?);
+    }
+    let mut admissions = admissions.into_iter();
     let answers = places
         .into_iter()
         .map(|place| match place {

@@ -10,7 +10,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::access::Access;
 use super::schemas::{ClientRequestId, Job, MediaUrl};
-use super::{jobs, push, results, shared};
+use super::shared::Gateway;
+use super::{jobs, push, results};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,7 +24,7 @@ use super::{jobs, push, results, shared};
     security(("key" = [])),
     modifiers(&Key),
 )]
-struct Gateway;
+struct Described;
 
 /// The key of `/v1`.
 struct Key;
@@ -42,8 +43,9 @@ impl Modify for Key {
     get, path = "/openapi.json", tag = "description", security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
-pub(super) async fn describe(State(gateway): State<Arc<shared::Gateway>>) -> Json<Description> {
-    let mut description = Gateway::openapi();
+pub(super) async fn describe(State(gateway): State<Arc<Gateway>>) -> Json<Description> {
+    let mut description = Described::openapi();
+    // No key is needed.
     if matches!(gateway.access, Access::Open) {
         description.security = None;
     }

@@ -83,3 +83,19 @@ fn is_entry_id(text: &str) -> bool {
         None => is_number(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_entry_id;
+
+    #[test]
+    fn an_entry_id_is_one_that_something_can_come_after() {
+        for good in ["0-0", "0", "1800000000000-0", "9999999999999999999-9999999999999999999"] {
+            assert!(is_entry_id(good), "{good}");
+        }
+        let last = format!("{0}-{0}", u64::MAX);
+        for bad in ["", "-", "1-", "-1", "+1", "1-+1", "1-1-1", " 1", "$", "(1", last.as_str()] {
+            assert!(!is_entry_id(bad), "{bad}");
+        }
+    }
+}

@@ -196,7 +196,16 @@ async fn a_job_over_http_is_made_waited_for_and_read() {
     let (_, first) = gateway.http.show("/v1/results?count=1").await;
     assert_eq!(first["results"].as_array().unwrap().len(), 1);
     assert_eq!(first["next"], next);
-    for query in ["count=0", "count=1001", "count=x", "after=x", "after=-", "wait=x", "wait=-1s"] {
+    for query in [
+        "count=0",
+        "count=1001",
+        "count=x",
+        "after=x",
+        "after=-",
+        "after=18446744073709551615-18446744073709551615",
+        "wait=x",
+        "wait=-1s",
+    ] {
         let (code, answer) = gateway.http.show(&format!("/v1/results?{query}")).await;
         assert_eq!((code, &answer["error"]["code"]), (400, &json!("malformed")), "{query}");
     }
