@@ -1,6 +1,7 @@
 //! Enqueues what many callers bring at the same time, together: while Redis admits one batch, the next
 //! one gathers. A caller that is alone waits for nobody.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -43,8 +44,8 @@ impl Admissions {
     /// Enqueues a job.
     pub(super) async fn enqueue(&self, job: (Request, EntryFields)) -> Answer {
         let (answer, answered) = oneshot::channel();
-        // Nobody admits any more when the process ends.
-        let gone = || Arc::new(QueueError::Unexpected("the gateway stops".to_owned()));
+        // Nobody admits any more when the process ends: another one may.
+        let gone = || Arc::new(QueueError::io(ErrorKind::NotConnected));
         self.sender.send(Brought { job, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }

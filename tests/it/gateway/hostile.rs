@@ -176,6 +176,7 @@ async fn whoever_shows_no_key_is_refused_before_the_body_comes() {
 
 #[tokio::test]
 async fn five_thousand_idle_connections_hold_up_nobody() {
+    super::open_many_files();
     let site = Site::new(faultless()).await;
     let gateway = site.gateway().await;
     let mut idle = Vec::new();

@@ -16,6 +16,8 @@ mod push;
 
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::support::processes::Http;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,6 +27,12 @@ const SECRET: &str = "push-secret";
 /// A push as the API would send it, for a user of `processes::body`.
 fn pushed(id: &str, url: &str) -> String {
     serde_json::json!({"client-request-id": id, "user-id": "ann", "video-url": url}).to_string()
+}
+
+/// Lets this process open thousands of connections, as the gateway lets itself.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 impl Http {
