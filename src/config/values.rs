@@ -73,9 +73,20 @@ pub(super) fn optional_address(text: &str) -> Result<Option<SocketAddr>, String>
     text.parse().map(Some).map_err(|_| "must be an address like 127.0.0.1:9464, or empty".into())
 }
 
+/// An IPv4-mapped network, such as `::ffff:10.0.0.0/104`, as the IPv4 network that it is.
+fn without_mapping(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let (address, length) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96));
+    let unmapped = address
+        .zip(length)
+        .and_then(|(address, length)| IpNet::new(IpAddr::V4(address), length).ok());
+    unmapped.unwrap_or(network)
+}
+
 /// Networks, or single addresses.
 pub(super) fn addresses(text: &str) -> Result<Vec<IpNet>, &'static str> {
     let addresses = text.split(',').map(str::trim).filter(|it| !it.is_empty());
     let network = |it: &str| it.parse().or_else(|_| it.parse::<IpAddr>().map(IpNet::from));
+    let network = |it: &str| network(it).map(without_mapping);
     addresses.map(|it| network(it).map_err(|_| "must be IP addresses or networks")).collect()
 }

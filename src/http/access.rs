@@ -18,6 +18,9 @@ use crate::config::{ApiKeys, Secret};
 
 /// A file's secrets are read again after so long.
 const FRESH_FOR: Duration = Duration::from_secs(1);
+/// When a file cannot be read, those that it held before count for so long: it may be in the middle
+/// of being changed, but what was taken away must not open anything for ever.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The digest of a secret: equal ones are equal, and of the same length whatever the secrets are.
 type Digest = [u8; 20];
@@ -26,8 +29,14 @@ fn digest(secret: &str) -> Digest {
     sha1_smol::Sha1::from(secret).digest().bytes()
 }
 
-/// Names and digests of secrets, and when they were read.
-type Known = Option<(Instant, Arc<Vec<(String, Digest)>>)>;
+/// Names and digests of secrets.
+#[derive(Debug, Default)]
+struct Known {
+    secrets: Arc<Vec<(String, Digest)>>,
+    /// When reading them was last tried, and when it last succeeded.
+    tried: Option<Instant>,
+    read: Option<Instant>,
+}
 
 /// Secrets by name, of which a caller must show one.
 #[derive(Debug)]
@@ -37,10 +46,10 @@ struct Secrets {
 
 impl Secrets {
     fn new() -> Self {
-        Self { known: Mutex::new(None) }
+        Self { known: Mutex::default() }
     }
 
-    /// Whose secret this is. A file that cannot be read now leaves those that it held before.
+    /// Whose secret this is. A file that cannot be read leaves those that it held before for a while.
     fn find(
         &self,
         shown: &str,
@@ -48,18 +57,21 @@ impl Secrets {
     ) -> Option<String> {
         let shown = digest(shown);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= FRESH_FOR) {
-            let before = known.take().map(|(_, secrets)| secrets).unwrap_or_default();
-            let secrets = match read() {
-                Ok(secrets) => Arc::new(secrets),
-                Err(error) => {
-                    tracing::error!(%error, "secrets cannot be read: those read before count");
-                    before
+        if known.tried.is_none_or(|at| at.elapsed() >= FRESH_FOR) {
+            known.tried = Some(Instant::now());
+            match read() {
+                Ok(secrets) => {
+                    (known.secrets, known.read) = (Arc::new(secrets), known.tried);
                 }
-            };
-            *known = Some((Instant::now(), secrets));
+                Err(error) => {
+                    tracing::error!(%error, "secrets cannot be read: those before count for a minute");
+                    if known.read.is_none_or(|at| at.elapsed() >= KEPT_FOR) {
+                        known.secrets = Arc::default();
+                    }
+                }
+            }
         }
-        let secrets = known.as_ref().map(|(_, secrets)| Arc::clone(secrets)).unwrap_or_default();
+        let secrets = Arc::clone(&known.secrets);
         drop(known);
         // All are compared, so that the time tells nothing.
         secrets.iter().fold(None, |found, (name, secret)| {
@@ -152,7 +164,9 @@ impl PushAccess {
         let read = || {
             let text = secret.read()?;
             let lines = text.expose_secret().lines().map(str::trim).filter(|it| !it.is_empty());
-            Ok(lines.map(|line| (String::new(), digest(line))).collect())
+            let secrets: Vec<_> = lines.map(|line| (String::new(), digest(line))).collect();
+            let nothing = || io::Error::new(io::ErrorKind::InvalidData, "holds nothing");
+            if secrets.is_empty() { Err(nothing()) } else { Ok(secrets) }
         };
         if token.is_none_or(|token| self.secrets.find(token, read).is_none()) {
             let message = "needs webhook.secret as ?token= or x-webhook-token";

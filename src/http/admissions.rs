@@ -80,13 +80,6 @@ impl Admitting {
                     let _ = answer.send(Ok(admission));
                 }
             }
-            // It may be the fault of one of them.
-            Err(error) if error.is_of_content() && jobs.len() > 1 => {
-                for (job, answer) in jobs.iter().zip(answers) {
-                    let admitted = self.queue.enqueue_many(std::slice::from_ref(job)).await;
-                    let _ = answer.send(admitted.map(|it| it[0]).map_err(Arc::new));
-                }
-            }
             Err(error) => {
                 let error = Arc::new(error);
                 for answer in answers {

@@ -15,12 +15,13 @@ use tokio::time::{sleep, timeout};
 
 use super::access::{Access, PushAccess};
 use super::admissions::Admissions;
-use super::failure::{Failure, REDIS_WITHIN, in_time};
+use super::failure::{Failure, REDIS_WITHIN};
 use super::server::{connections_allowed, serve};
 use super::shared::Gateway;
 use super::{jobs, log, openapi, push, results};
 use crate::config::Settings;
 use crate::queue::{QueueError, RuledQueue, Waiters};
+use crate::telemetry;
 use crate::worker::{RoleEnded, Supervisor, Watchdog};
 
 /// How often Redis is asked how the queue is.
@@ -148,9 +149,17 @@ async fn look(queue: RuledQueue, watchdog: Watchdog) {
         loop_watch.turned();
         let asked =
             async { Ok::<_, QueueError>((queue.stats().await?, queue.server_time().await?)) };
-        if let Ok((stats, now)) = in_time(asked).await {
-            watchdog.redis_answered(stats.paused.is_some());
-            watchdog.stages_seen(stats.stages, now);
+        // Not cut short, as requests are: only a call that waits for its whole time shows that a
+        // connection has fallen silent and is to be replaced.
+        match asked.await {
+            Ok((stats, now)) => {
+                watchdog.redis_answered(stats.paused.is_some());
+                watchdog.stages_seen(stats.stages, now);
+            }
+            Err(error) => {
+                telemetry::redis_error(error.kind());
+                tracing::warn!(%error, "Redis does not say how the queue is");
+            }
         }
         sleep(LOOK_EVERY).await;
     }

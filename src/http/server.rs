@@ -30,7 +30,7 @@ const AGAIN_IN: Duration = Duration::from_millis(100);
 /// The most connections of a server, whatever the system allows.
 const MOST: u64 = 10_000;
 /// Open files for everything else.
-const OTHER_FILES: u64 = 100;
+const OTHER_FILES: u64 = 200;
 
 /// Who has opened the connection that a request came by.
 #[derive(Clone, Copy, Debug)]

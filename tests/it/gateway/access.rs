@@ -128,6 +128,8 @@ async fn a_guarded_push_must_come_from_an_allowed_address() {
         ("127.0.0.1:0", "10.0.0.0/8,127.0.0.0/8", 404),
         // A socket for both families sees ::ffff:127.0.0.1.
         ("[::]:0", "127.0.0.1", 404),
+        ("127.0.0.1:0", "::ffff:127.0.0.1", 404),
+        ("127.0.0.1:0", "::ffff:127.0.0.0/104", 404),
         ("[::]:0", "::1", 403),
     ] {
         let site = Site::new(faultless())

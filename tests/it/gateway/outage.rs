@@ -76,6 +76,11 @@ async fn a_redis_that_is_gone_or_silent_is_said_within_a_second() {
     proxy.lead_to(&url);
     is_well(&gateway.http).await;
     ready(200).await;
+
+    // Nobody asks for anything: the gateway finds out by itself.
+    proxy.fall_silent();
+    ready(503).await;
+    ready(200).await;
     assert_eq!(gateway.stop().await, Some(0));
 }
 

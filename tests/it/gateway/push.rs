@@ -56,7 +56,9 @@ async fn jobs_end_within_a_second_of_their_push() {
             // The push is sent one second after the API has accepted the job.
             let time = |name: &str| record[name].as_u64().unwrap();
             let took = time("ended-at") - time("submitted-at");
-            assert!((1000..2100).contains(&took), "{id} took {took} ms");
+            // Without a secret, 20 checks a second are shared by all.
+            let limit = if secret.is_some() { 2100 } else { 2600 };
+            assert!((1000..limit).contains(&took), "{id} took {took} ms");
             let url = result["video-url"].as_str().unwrap();
             assert!(!url.contains("forged"), "{url}");
             assert!(url.contains(result["whilter-request-id"].as_str().unwrap()), "{url}");
