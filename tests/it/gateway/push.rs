@@ -53,12 +53,13 @@ async fn jobs_end_within_a_second_of_their_push() {
             let id = result["client-request-id"].as_str().unwrap();
             assert_eq!((&result["source"], &result["revision"]), (&json!("webhook"), &json!(1)));
             let record = record(&gateway, id).await;
-            // The push is sent one second after the API has accepted the job.
+            // The push is sent one second after the API has accepted the job, which is recorded a
+            // little later.
             let time = |name: &str| record[name].as_u64().unwrap();
             let took = time("ended-at") - time("submitted-at");
             // Without a secret, 20 checks a second are shared by all.
             let limit = if secret.is_some() { 2100 } else { 2600 };
-            assert!((1000..limit).contains(&took), "{id} took {took} ms");
+            assert!((900..limit).contains(&took), "{id} took {took} ms");
             let url = result["video-url"].as_str().unwrap();
             assert!(!url.contains("forged"), "{url}");
             assert!(url.contains(result["whilter-request-id"].as_str().unwrap()), "{url}");
