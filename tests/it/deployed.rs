@@ -70,7 +70,7 @@ impl Server {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(SOON));
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         // Until it has read its files it answers that it loads.
-        let _: () = redis::cmd("PING").query_async(&mut connection).await?;
+        typed(&mut connection, "PING").await?;
         Ok(connection)
     }
 
