@@ -8,11 +8,12 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 # Where Redis comes from; whatever fails here fails the target.
 with_redis = REELQ_REDIS_SERVER="$$(tests/redis-server)" || exit 1; export REELQ_REDIS_SERVER;
 
-.PHONY: help demo test bench check deny tools
+.PHONY: help demo test upgrade-test bench check deny tools
 
 help:
 	@echo "make demo    Redis, a stand-in for the API, workers, a gateway and jobs, for less than a minute"
 	@echo "make test    all tests"
+	@echo "make upgrade-test   workers of an earlier version beside this one's"
 	@echo "make bench   what the queue costs; target/bench.json (docs/performance.md)"
 	@echo "make check   formatting, lints, documentation, licences of the dependencies"
 	@echo "make tools   cargo-deny, for make check, under target/"
@@ -27,6 +28,11 @@ test:
 	@mkdir -p target && rm -f $(skipped)
 	@$(with_redis) REELQ_SKIPPED=$(CURDIR)/$(skipped) $(CARGO) test --locked
 	@if [ -s $(skipped) ]; then sort -u $(skipped); else echo "nothing was skipped"; fi
+
+# Workers of the commit in tests/upgrade-from beside this one's. What is not there is built first.
+upgrade-test:
+	@$(with_redis) REELQ_OLD_PROGRAM="$$(tests/old-program)" || exit 1; export REELQ_OLD_PROGRAM; \
+	$(CARGO) test --locked --test it -- upgrade:: --nocapture
 
 # Options behind --: `make bench BENCH='--rounds 1 --drain 100000'`, or one part: BENCH=lives.
 BENCH ?=

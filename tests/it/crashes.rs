@@ -39,7 +39,7 @@ async fn beats(site: &Site, name: &str, count: usize) {
 }
 
 /// The jobs in a worker's hands, with their states.
-async fn held_by(site: &Site, worker: &str) -> BTreeMap<String, String> {
+pub(super) async fn held_by(site: &Site, worker: &str) -> BTreeMap<String, String> {
     let leases: Vec<String> =
         site.queue.command(&["ZRANGE", "reelq:{video}:leases", "0", "-1"]).await;
     let mut held = BTreeMap::new();

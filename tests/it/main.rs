@@ -19,6 +19,7 @@
 //! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
 //! - `deployed`: the files under deploy/redis, and what a restart or a backup loses.
+//! - `upgrade`: workers of an earlier version beside this one's.
 //! - `service`: a worker or a gateway as whoever runs it sees it.
 //! - `settings`: what cannot be used is refused, what can be is shown without secrets; needs no Redis.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
@@ -56,3 +57,4 @@ mod snippets;
 mod supervision;
 mod support;
 mod troubles;
+mod upgrade;

@@ -86,7 +86,11 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reelq"));
+        self.command_of(env!("CARGO_BIN_EXE_reelq"), arguments)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().arg("--config").arg(&self.configuration).args(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.directory()).kill_on_drop(true);
@@ -105,10 +109,12 @@ impl Site {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> WorkerProcess {
-        let mut command = self.command(arguments);
-        command.envs(environment.iter().copied());
-        let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
-        WorkerProcess { child }
+        WorkerProcess::start(self.command(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Starts another program with this site's settings.
+    pub(crate) fn process_of(&self, program: &str, arguments: &[&str]) -> WorkerProcess {
+        WorkerProcess::start(&mut self.command_of(program, arguments))
     }
 
     /// Starts a worker in this process, under the same configuration.
@@ -236,6 +242,11 @@ pub(crate) struct WorkerProcess {
 }
 
 impl WorkerProcess {
+    fn start(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self { child }
+    }
+
     /// SIGKILL.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
