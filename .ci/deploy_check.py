@@ -25,12 +25,14 @@ USER = 65532
 # Which settings a process's secrets are among.
 SECTIONS = {"worker": ("redis", "api"), "gateway": ("redis", "gateway", "webhook")}
 
-mistakes = []
+mistakes = 0
 
 
 def must(holds, what):
+    global mistakes
     if not holds:
-        mistakes.append(what)
+        mistakes += 1
+        print(what, file=sys.stderr)
 
 
 def same(what, found, wanted):
@@ -160,8 +162,9 @@ selectors |= {
 }
 for (kind, name), selector in selectors.items():
     wanted = selector.get("matchLabels", selector).items()
-    same(f"{kind} {name} selects", [pod for pod, labels in pods.items() if wanted <= labels.items()],
-         [pod for pod in pods if name.split()[0] in (pod, "reelq")])
+    chosen = [pod for pod, labels in pods.items() if wanted <= labels.items()]
+    must(chosen, f"{kind} {name} selects nothing")
+    same(f"{kind} {name} selects", chosen, [pod for pod in pods if name.split()[0] in (pod, "reelq")])
 for name in pods:
     must(("PodDisruptionBudget", name) in objects, f"{name} has no PodDisruptionBudget")
 
@@ -192,7 +195,7 @@ for model, it in (PodMonitor, monitor), (ScaledObject, scaler):
     try:
         model.model_validate(it, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
-        mistakes.append(str(error))
+        must(False, error)
 same("PodMonitor: ports", [it["port"] for it in monitor["spec"]["podMetricsEndpoints"]], ["operations"])
 same("ScaledObject: target", scaler["spec"]["scaleTargetRef"]["name"], "reelq-worker")
 must(scaler["spec"]["minReplicaCount"] >= 1, "ScaledObject: minReplicaCount: nobody would notice work")
@@ -279,6 +282,4 @@ for role, file in {"worker": "reelq-worker@.service", "gateway": "reelq-gateway.
         same(f"{file}: http.listen", found["http.listen"], "127.0.0.1:9465")
 same("kinds of hardening in the units", len(hardening), 1)
 
-for mistake in mistakes:
-    print(mistake, file=sys.stderr)
 sys.exit(bool(mistakes))
