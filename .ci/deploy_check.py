@@ -184,6 +184,9 @@ same("NetworkPolicy reelq: out", let_through("reelq", "egress"),
 same("NetworkPolicy reelq-gateway: in", let_through("reelq-gateway", "ingress"), [http])
 same("NetworkPolicy reelq-worker: out", let_through("reelq-worker", "egress"),
      [port(configured["api.base_url"], 443)])
+rules = "".join(it.read_text() for it in (DEPLOY / "redis").glob("*.acl"))
+must(re.search(rf"^user {configured['redis.username']} on ", rules, re.MULTILINE),
+     "redis.username is no user of deploy/redis/*.acl")
 image = (DEPLOY / "Dockerfile").read_text()
 for variable, key in {"REELQ_HTTP__LISTEN": "http.listen",
                       "REELQ_GATEWAY__LISTEN": "gateway.listen"}.items():
