@@ -8,7 +8,7 @@ use std::time::Duration;
 use reelq::config::{Settings, Source};
 use reelq::sandbox::{self, Sandbox};
 use reelq::setup;
-use reelq::worker::Worker;
+use reelq::worker::{Watchdog, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -67,6 +67,13 @@ impl Site {
         self
     }
 
+    /// The same with another server, which its processes use from then on.
+    pub(crate) fn moved_to(mut self, queue: TestQueue) -> Self {
+        self.environment.push(("REELQ_REDIS__URL".to_owned(), queue.url.clone()));
+        self.queue = queue;
+        self
+    }
+
     /// Lets its one worker serve health and metrics; returns where.
     pub(crate) async fn serving(self) -> (Self, Http) {
         let port = reelq::cli::private_redis::free_port().await.unwrap();
@@ -89,7 +96,17 @@ impl Site {
 
     /// Starts a worker. What it logs goes to the test's own standard error.
     pub(crate) fn worker(&self) -> WorkerProcess {
-        let mut command = self.command(&["worker"]);
+        self.process(&["worker"], &[])
+    }
+
+    /// Starts a process with further settings. What it logs goes to the test's own standard error.
+    pub(crate) fn process(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> WorkerProcess {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
         WorkerProcess { child }
     }
@@ -101,7 +118,7 @@ impl Site {
         let source = Source { file, environment: self.environment.clone() };
         let loaded = Settings::from_source(source).unwrap();
         let queue = self.queue.queue.with_rules(setup::rules(&loaded.settings));
-        Worker::start(&loaded.settings, loaded.api().unwrap(), queue).unwrap()
+        Worker::start(&loaded.settings, loaded.api().unwrap(), queue, Watchdog::default()).unwrap()
     }
 
     /// Starts a worker; the lines that it logs are the caller's to read.
@@ -144,13 +161,21 @@ impl Site {
 
     /// Runs a command with one more setting.
     pub(crate) async fn run_with(&self, arguments: &[&str], variable: &str, value: &str) -> Output {
-        let child = self.command(arguments).env(variable, value).output();
-        timeout(Duration::from_secs(60), child).await.unwrap().unwrap()
+        Self::run_to_its_end(self.command(arguments).env(variable, value), b"").await
     }
 
     /// Runs a command with this standard input.
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        Self::run_to_its_end(&mut self.command(arguments), input).await
+    }
+
+    /// Runs a command as another user of Redis.
+    pub(crate) async fn run_as(&self, redis_url: &str, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = self.command(arguments);
+        Self::run_to_its_end(command.env("REELQ_REDIS__URL", redis_url), input).await
+    }
+
+    async fn run_to_its_end(command: &mut Command, input: &[u8]) -> Output {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A command that reads nothing closes its end early.
@@ -218,15 +243,20 @@ impl WorkerProcess {
 
     /// SIGTERM; returns the exit code.
     pub(crate) async fn stop(self) -> Option<i32> {
-        kill_process(self.id(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.ended().await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
     }
 
     fn id(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap()
     }
 
-    async fn ended(mut self) -> Option<i32> {
+    /// Returns the exit code when it has ended.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap().code()
     }
 }
