@@ -76,7 +76,7 @@ def load(stop):
         xadd = ("XADD", "reelq:{video}:jobs", "*", "job")
         redis(*xadd, json.dumps(job | {"client-request-id": f"entry-{round}"}))
         redis(*xadd, json.dumps(job | {"client-request-id": "entry-0"}))  # another body: a conflict
-        redis("ZADD", "reelq:{video}:poll", "0", f"nobody-{round}")
+        redis("ZADD", "reelq:{video}:poll", str(int(time.time() * 1000)), f"nobody-{round}")
         call(to.jobs, f"/nowhere/{round}")
         call(to.jobs, f"/v1/jobs/job-{round}-0?wait=1ms", method=f"ODD{round % 7}")
         push = {"client-request-id": f"push-{round}", "user-id": "u", "video-url": "https://x/"}
