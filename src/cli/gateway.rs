@@ -5,13 +5,17 @@ use std::io;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::command::{Outcome, connect};
-use super::worker::{interrupted, serve_operations};
+use super::command::Outcome;
+use super::service::{Service, Signals};
 use crate::config::{ConfigErrors, Loaded};
-use crate::http::RunningGateway;
+use crate::http::{RunningGateway, answer_unavailable};
 use crate::telemetry;
 
-pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> {
+pub(super) async fn run(
+    loaded: Loaded,
+    verbose: u8,
+    mut signals: Signals,
+) -> anyhow::Result<Outcome> {
     let settings = &loaded.settings;
     telemetry::init(&settings.log, verbose)?;
     let metrics = telemetry::install_metrics(&settings.queue.name)?;
@@ -23,12 +27,16 @@ pub(super) async fn run(loaded: Loaded, verbose: u8) -> anyhow::Result<Outcome> 
         }
         other => other.with_context(|| format!("gateway.listen: {listen}"))?,
     };
-    let queue = connect(&loaded).await?;
-    let mut gateway = RunningGateway::start(settings, queue.clone(), listener);
-    let watchdog = gateway.watchdog().clone();
-    if let Some(operations) = serve_operations(settings, &queue, watchdog, metrics).await? {
+    let service = Service::start(&loaded, metrics).await?;
+    let queue = tokio::select! {
+        queue = service.redis(&loaded) => queue?,
+        never = answer_unavailable(&listener) => match never {},
+        () = Service::told_to_stop(&mut signals) => return Ok(Outcome::Success),
+    };
+    let mut gateway = RunningGateway::start(settings, queue, listener, service.watchdog);
+    if let Some(operations) = service.operations {
         gateway.watch("http", operations);
     }
-    gateway.run_until(interrupted()).await?;
+    gateway.run_until(Service::told_to_stop(&mut signals)).await?;
     Ok(Outcome::Success)
 }

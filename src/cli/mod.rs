@@ -10,10 +10,13 @@ mod config;
 mod demo;
 mod enqueue;
 mod gateway;
+mod generate;
+mod healthcheck;
 mod operate;
 pub mod private_redis;
 mod results;
 mod sandbox;
+mod service;
 mod stats;
 mod status;
 mod worker;
@@ -22,10 +25,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use self::command::Outcome;
+use self::service::Signals;
 use crate::config::{ConfigErrors, Settings};
 use crate::queue::QueueError;
 
@@ -74,6 +78,12 @@ enum Command {
     Demo(demo::Options),
     /// Print the effective configuration and where each value came from
     Config(config::Options),
+    /// Ask /healthz of this machine's process, as its configuration says; exit code 1 if it is not well
+    Healthcheck,
+    /// Print what completes commands and options in a shell
+    Completions(generate::CompletionsOptions),
+    /// Write the manual, one page a command, into a directory
+    Manual(generate::ManualOptions),
 }
 
 /// Exit code: some item failed.
@@ -126,8 +136,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
     let load = || Settings::load(arguments.config.as_deref());
     match arguments.command {
-        Command::Worker => worker::run(load()?, arguments.verbose).await,
-        Command::Gateway => gateway::run(load()?, arguments.verbose).await,
+        Command::Worker => {
+            let (first, second) = (Signals::listen(), Signals::listen());
+            worker::run(load()?, arguments.verbose, first, second).await
+        }
+        Command::Gateway => {
+            let signals = Signals::listen();
+            gateway::run(load()?, arguments.verbose, signals).await
+        }
         Command::Enqueue(options) => enqueue::run(&load()?, options).await,
         Command::Status(options) => status::run(&load()?, options).await,
         Command::Stats(options) => stats::run(&load()?, options).await,
@@ -140,6 +156,9 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Sandbox(options) => sandbox::run(*options, arguments.verbose).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Config(options) => config::run(load(), options),
+        Command::Healthcheck => healthcheck::run(&load()?).await,
+        Command::Completions(options) => generate::completions(&options, Arguments::command()),
+        Command::Manual(options) => generate::manual(&options, Arguments::command()),
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::command::Outcome;
-use super::worker::interrupted;
+use super::service::interrupted;
 use crate::config::{Log, LogFormat};
 pub(super) use crate::sandbox::Options;
 

@@ -119,6 +119,11 @@ impl Failure {
         )
     }
 
+    /// Redis gives no answer.
+    pub(super) fn of_absent_redis() -> Self {
+        Self::unavailable("unavailable", "Redis does not answer: try again later")
+    }
+
     fn unavailable(code: &'static str, message: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
@@ -130,9 +135,7 @@ pub(super) async fn in_time<T, E: Borrow<QueueError>>(
 ) -> Result<T, Failure> {
     match timeout(REDIS_WITHIN, asked).await {
         Ok(answer) => answer.map_err(|error| Failure::of_queue(error.borrow())),
-        Err(_) => {
-            Err(Failure::unavailable("unavailable", "Redis does not answer: try again later"))
-        }
+        Err(_) => Err(Failure::of_absent_redis()),
     }
 }
 

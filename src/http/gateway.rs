@@ -1,5 +1,6 @@
 //! The gateway: its routes, and the tasks that it consists of.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::access::{Access, PushAccess};
 use super::admissions::Admissions;
 use super::failure::{Failure, REDIS_WITHIN};
-use super::server::{connections_allowed, serve};
+use super::server::{connections_allowed, serve, serve_meanwhile};
 use super::shared::Gateway;
 use super::{jobs, log, openapi, push, results};
 use crate::config::Settings;
@@ -44,9 +45,14 @@ pub struct RunningGateway {
 impl RunningGateway {
     /// Begins to serve on this listener, on the runtime that it is called on.
     #[must_use]
-    pub fn start(settings: &Settings, queue: RuledQueue, listener: TcpListener) -> Self {
+    pub fn start(
+        settings: &Settings,
+        queue: RuledQueue,
+        listener: TcpListener,
+        watchdog: Watchdog,
+    ) -> Self {
         let address = listener.local_addr().unwrap_or(settings.gateway.listen);
-        let (stopping, watchdog) = (watch::Sender::new(false), Watchdog::default());
+        let stopping = watch::Sender::new(false);
         let (admissions, admitting) = Admissions::new((*queue).clone());
         let waiters = Waiters::new((*queue).clone(), REDIS_WITHIN);
         let (keys, webhook) = (settings.gateway.api_keys.clone(), &settings.webhook);
@@ -133,6 +139,12 @@ fn routes(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
+/// Answers on this listener that Redis is away, until it is dropped.
+pub async fn answer_unavailable(listener: &TcpListener) -> Infallible {
+    let unavailable = || async { Failure::of_absent_redis() };
+    serve_meanwhile(listener, Router::new().fallback(unavailable).layer(from_fn(log::log))).await
+}
+
 async fn nothing() -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not-found", "nothing is served here: see /openapi.json")
 }
@@ -157,6 +169,7 @@ async fn look(queue: RuledQueue, watchdog: Watchdog) {
                 watchdog.stages_seen(stats.stages, now);
             }
             Err(error) => {
+                watchdog.redis_away(&error);
                 telemetry::redis_error(error.kind());
                 tracing::warn!(%error, "Redis does not say how the queue is");
             }

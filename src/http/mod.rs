@@ -23,5 +23,5 @@ mod server;
 mod shared;
 mod shown;
 
-pub use self::gateway::RunningGateway;
+pub use self::gateway::{RunningGateway, answer_unavailable};
 pub use self::operations::Operations;

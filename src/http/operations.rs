@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::server::serve;
 use crate::job::Stage;
-use crate::queue::{Queue, StageState, Stats};
+use crate::queue::{Memory, QueueError, RuledQueue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Watchdog;
 
@@ -31,8 +31,8 @@ const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// What the routes show.
 #[derive(Clone, Debug)]
 pub struct Operations {
-    /// The queue whose gauges are served.
-    pub queue: Queue,
+    /// The queue whose gauges are served, once there is a connection to it.
+    pub queue: Arc<OnceLock<RuledQueue>>,
     /// The watchdog of this process.
     pub watchdog: Watchdog,
     /// The process's metrics.
@@ -41,7 +41,16 @@ pub struct Operations {
 
 struct Shown {
     operations: Operations,
-    counted: Mutex<Option<Instant>>,
+    gauges: Mutex<Gauges>,
+}
+
+/// When the queue-wide gauges are set.
+#[derive(Default)]
+struct Gauges {
+    set_at: Option<Instant>,
+    /// Whether the server does not say how it does with its memory. Asking again would each time
+    /// look like a right that was taken away.
+    memory_is_unsaid: bool,
 }
 
 impl Operations {
@@ -59,7 +68,7 @@ impl Operations {
             other => other?,
         };
         tracing::info!(http.address = %listener.local_addr()?, "serving health and metrics");
-        let shown = Arc::new(Shown { operations: self, counted: Mutex::new(None) });
+        let shown = Arc::new(Shown { operations: self, gauges: Mutex::default() });
         let routes = Router::new()
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
@@ -92,13 +101,14 @@ async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
 
 async fn render(State(shown): State<Arc<Shown>>) -> String {
     let Operations { queue, watchdog, metrics } = &shown.operations;
-    let mut counted = shown.counted.lock().await;
-    if counted.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
-        match queue.stats().await {
-            Ok(stats) => set_gauges(&stats),
-            Err(error) => telemetry::redis_error(error.kind()),
+    let mut gauges = shown.gauges.lock().await;
+    if let Some(queue) = queue.get()
+        && gauges.set_at.is_none_or(|at| at.elapsed() >= GAUGES_EVERY)
+    {
+        if let Err(error) = gauges.set(queue).await {
+            telemetry::redis_error(error.kind());
         }
-        *counted = Some(Instant::now());
+        gauges.set_at = Some(Instant::now());
     }
     for (name, age) in watchdog.loop_ages() {
         telemetry::loop_age(name, age);
@@ -106,9 +116,26 @@ async fn render(State(shown): State<Arc<Shown>>) -> String {
     metrics.render()
 }
 
+impl Gauges {
+    async fn set(&mut self, queue: &RuledQueue) -> Result<(), QueueError> {
+        set_counts(&queue.stats().await?);
+        telemetry::held(queue.held().await?);
+        if !self.memory_is_unsaid {
+            match queue.memory().await? {
+                Some(Memory { used_bytes, limit_bytes, .. }) => {
+                    telemetry::redis_memory(used_bytes, limit_bytes);
+                }
+                None => self.memory_is_unsaid = true,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Queue-wide counts, as they are served by every process.
-fn set_gauges(stats: &Stats) {
+fn set_counts(stats: &Stats) {
     telemetry::backlog(stats.backlog());
+    telemetry::inbox(stats.inbox);
     for (state, count) in [
         ("waiting", stats.waiting),
         ("unconfirmed", stats.unconfirmed),

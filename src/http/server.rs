@@ -53,17 +53,36 @@ pub(crate) async fn serve(
     most: usize,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let (slots, graceful) = (Arc::new(Semaphore::new(most)), GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    tokio::select! {
+        never = accept(&listener, routes, most, &graceful, &mut connections) => match never {},
+        _ = stopping.wait_for(|it| *it) => {}
+    }
+    drop(listener);
+    // What takes longer ends with its task.
+    let _ = timeout(ANSWERS_WITHIN, graceful.shutdown()).await;
+}
+
+/// Serves until it is dropped, and with it what it serves.
+pub(crate) async fn serve_meanwhile(listener: &TcpListener, routes: Router) -> Infallible {
+    let (graceful, mut connections) = (GracefulShutdown::new(), JoinSet::new());
+    accept(listener, routes, connections_allowed(), &graceful, &mut connections).await
+}
+
+/// Accepts connections, `most` of them at a time, and has each served by a task.
+async fn accept(
+    listener: &TcpListener,
+    routes: Router,
+    most: usize,
+    graceful: &GracefulShutdown,
+    connections: &mut JoinSet<()>,
+) -> Infallible {
+    let slots = Arc::new(Semaphore::new(most));
     loop {
-        let accepted = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot.expect("the semaphore is never closed"), listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            _ = stopping.wait_for(|it| *it) => break,
-        };
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let slot = slot.expect("the semaphore is never closed");
+        let accepted = listener.accept().await;
         while connections.try_join_next().is_some() {}
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -82,9 +101,6 @@ pub(crate) async fn serve(
             drop(slot);
         });
     }
-    drop(listener);
-    // What takes longer ends with its task.
-    let _ = timeout(ANSWERS_WITHIN, graceful.shutdown()).await;
 }
 
 fn connection(

@@ -91,6 +91,8 @@ pub struct PollClaim {
     pub late_by: Duration,
     /// How long ago the API accepted the job.
     pub age: Duration,
+    /// How long ago the job was admitted, or last retried.
+    pub since_admission: Duration,
     /// How long until the job's own end; zero when that is over.
     pub expires_in: Option<Duration>,
     /// The run of bad answers so far, as the last one recorded it.
@@ -206,16 +208,18 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
     let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
     let now = head.now;
-    let mut items = Vec::with_capacity(values.len() / 10);
+    let mut items = Vec::with_capacity(values.len() / 11);
     while values.len() > 0 {
         let (id, claim) = (values.take_text()?, values.take_number()?.unwrap_or_default());
         let (polls, whilter_request_id) = (values.take_count()?, values.take_text()?);
         let next_at = values.take_number()?;
         let due_at = next_at.unwrap_or(now.0);
         // From the acceptance, or from the operator's retry if that was later.
-        let since = values.take_number()?.max(values.take_number()?).unwrap_or(now.0);
+        let (submitted_at, retried_at) = (values.take_number()?, values.take_number()?);
+        let since = submitted_at.max(retried_at).unwrap_or(now.0);
         let expires_at = values.take_number()?;
         let (streak, pushed_at) = (values.take_text()?, values.take_number()?);
+        let accepted_at = values.take_number()?.max(retried_at).unwrap_or(since);
         let id = job_id(id);
         let readable = match (id, whilter_request_id) {
             (Ok(id), Some(Ok(whilter_request_id))) => Ok((id, whilter_request_id)),
@@ -229,6 +233,7 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
             polls,
             late_by: between(Millis(due_at), now),
             age: between(Millis(since), now),
+            since_admission: between(Millis(accepted_at), now),
             expires_in: expires_at.map(|at| between(now, Millis(at))),
             streak: streak.and_then(Result::ok),
             is_pushed: pushed_at.is_some() && pushed_at == next_at,

@@ -17,6 +17,17 @@ use super::rules::Rules;
 use super::wire::command;
 use crate::job::{Millis, QueueName, Stage};
 
+/// How a server does with its memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What it uses, in bytes.
+    pub used_bytes: u64,
+    /// What it may use, in bytes; 0: there is no limit.
+    pub limit_bytes: u64,
+    /// What it does when that is full; `noeviction` is the only right answer.
+    pub policy: String,
+}
+
 /// One queue. Cheap to clone; clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -80,12 +91,11 @@ impl Queue {
         Ok(words.filter_map(|word| ready(Stage::parse(&word))))
     }
 
-    /// What the server does when its memory is full (`noeviction` is the only right answer);
-    /// `None`: it does not say.
+    /// How the server does with its memory; `None`: it does not say.
     ///
     /// # Errors
     /// What the server answered.
-    pub async fn maxmemory_policy(&self) -> Result<Option<String>, QueueError> {
+    pub async fn memory(&self) -> Result<Option<Memory>, QueueError> {
         let mut info = command("INFO");
         info.arg("memory");
         let info: String = match self.connection.query(&info).await {
@@ -94,8 +104,17 @@ impl Queue {
             Err(QueueError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let policy = info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:"));
-        Ok(policy.map(|policy| policy.trim().to_owned()))
+        let value = |name: &str| {
+            let mut lines = info.lines().filter_map(|line| line.trim().split_once(':'));
+            lines.find_map(|(it, value)| (it == name).then_some(value))
+        };
+        let bytes = |name| value(name).and_then(|it| it.parse().ok());
+        let (used, limit) = (bytes("used_memory"), bytes("maxmemory"));
+        Ok(value("maxmemory_policy").map(|policy| Memory {
+            used_bytes: used.unwrap_or_default(),
+            limit_bytes: limit.unwrap_or_default(),
+            policy: policy.to_owned(),
+        }))
     }
 
     /// The server's time, or the one that a test chose.

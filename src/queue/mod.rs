@@ -36,7 +36,7 @@ pub use breaker::{BreakerEvent, Report, StageState, StageView};
 pub use claim::{CLAIM_BATCH, Claimant, Claimed, Overdue, PollClaim, SubmitClaim};
 pub use connection::{ConnectOptions, Connection};
 pub use error::QueueError;
-pub use handle::{Queue, RuledQueue};
+pub use handle::{Memory, Queue, RuledQueue};
 pub use heartbeat::{SILENT_AFTER, ServerClock, Tick};
 pub use inbox::{Inbox, RawEntry};
 pub use keys::{KEYS, Keys, WORKERS_GROUP};

@@ -7,9 +7,9 @@ use redis::Value;
 use super::breaker::{StageState, StageView};
 use super::by_hand::{Text, Whole};
 use super::error::QueueError;
-use super::handle::Queue;
+use super::handle::{Queue, RuledQueue};
 use super::heartbeat::SILENT_AFTER;
-use super::wire::{Values, milliseconds};
+use super::wire::{Values, command, milliseconds};
 use crate::job::{PerStage, Stage};
 
 /// Counts of a queue at one moment.
@@ -70,6 +70,20 @@ fn stage_view([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64
         reason: reason.unwrap_or_default().0,
         since: time(since),
         next_probe: time(next_probe).filter(|at| *at > now_ms),
+    }
+}
+
+impl RuledQueue {
+    /// How many unconfirmed jobs are held for a person: those that are due later than any repeat is,
+    /// for a push by somebody unknown postpones one by a grace at most.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn held(&self) -> Result<u64, QueueError> {
+        let latest = self.server_time().await?.0 + 2 * milliseconds(self.rules.unconfirmed_grace);
+        let mut count = command("ZCOUNT");
+        count.arg(self.keys().named("unconfirmed")).arg(format!("({latest}")).arg("+inf");
+        self.connection().query(&count).await
     }
 }
 

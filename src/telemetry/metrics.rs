@@ -8,6 +8,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::TelemetryError;
+use super::metric::Metric;
 use super::table::*;
 use crate::job::{QueueName, Stage};
 
@@ -19,14 +20,18 @@ const SECONDS: [f64; 16] = [
 
 /// The metrics of this process.
 #[derive(Clone, Debug)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    collected: PrometheusHandle,
+    process: metrics_process::Collector,
+}
 
 impl Metrics {
     /// The metrics in Prometheus's text format.
     #[must_use]
     pub fn render(&self) -> String {
-        self.0.run_upkeep();
-        self.0.render()
+        self.process.collect();
+        self.collected.run_upkeep();
+        self.collected.render()
     }
 }
 
@@ -37,14 +42,16 @@ impl Metrics {
 pub fn install_metrics(queue: &QueueName) -> Result<Metrics, TelemetryError> {
     let refused =
         |error: metrics_exporter_prometheus::BuildError| TelemetryError::Setup(error.to_string());
-    let metrics = PrometheusBuilder::new()
+    let collected = PrometheusBuilder::new()
         .add_global_label("queue", queue.as_str())
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .and_then(PrometheusBuilder::install_recorder)
-        .map(Metrics)
         .map_err(refused)?;
     METRICS.iter().for_each(Metric::begin);
-    Ok(metrics)
+    BUILD_INFO.gauge(&[VERSION]).set(1);
+    let process = metrics_process::Collector::default();
+    process.describe();
+    Ok(Metrics { collected, process })
 }
 
 /// A call to the remote API has ended, in so many seconds.
@@ -88,6 +95,11 @@ pub(crate) fn accept_to_url(took: Duration) {
     ACCEPT_TO_URL.histogram(&[]).record(took);
 }
 
+/// A job has ended by a status check, so long after its admission.
+pub(crate) fn enqueue_to_end(took: Duration) {
+    ENQUEUE_TO_END.histogram(&[]).record(took);
+}
+
 /// A call to Redis failed.
 pub(crate) fn redis_error(kind: &'static str) {
     REDIS_ERRORS.counter(&[kind]).increment(1);
@@ -111,6 +123,22 @@ pub(crate) fn loop_age(name: &'static str, age: Duration) {
 /// So much is to be done now.
 pub(crate) fn backlog(count: u64) {
     BACKLOG.gauge(&[]).set(exact(count));
+}
+
+/// So many entries are not admitted yet.
+pub(crate) fn inbox(count: u64) {
+    INBOX.gauge(&[]).set(exact(count));
+}
+
+/// So many unconfirmed jobs are held.
+pub(crate) fn held(count: u64) {
+    HELD.gauge(&[]).set(exact(count));
+}
+
+/// Redis uses so much memory, of so much that it may use; zero: there is no limit.
+pub(crate) fn redis_memory(used_bytes: u64, limit_bytes: u64) {
+    REDIS_MEMORY.gauge(&[]).set(exact(used_bytes));
+    REDIS_MEMORY_LIMIT.gauge(&[]).set(exact(limit_bytes));
 }
 
 /// So many live jobs are in that state.

@@ -1,8 +1,9 @@
 //! Logs and metrics: the one place that knows their names.
 //!
 //! Everyone reports through the small functions of `metrics.rs`; without an installed recorder
-//! they do nothing. What a metric is called and what it tells stands in `table.rs`.
+//! they do nothing. What a metric is called and what it tells stands in `table.rs`, what one is in `metric.rs`.
 
+mod metric;
 mod metrics;
 mod table;
 
@@ -12,10 +13,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+pub use self::metric::{Metric, MetricKind};
 pub(crate) use self::metrics::*;
 pub use self::metrics::{Metrics, install_metrics};
+pub use self::table::METRICS;
 pub(crate) use self::table::{HTTP_CODES, HTTP_OTHER, HTTP_ROUTES};
-pub use self::table::{METRICS, Metric, MetricKind};
 
 /// Why logs or metrics could not be set up.
 #[derive(Debug, thiserror::Error)]

@@ -3,42 +3,9 @@
 //! The descriptions on `/metrics`, the series that are there from the start and the table of
 //! docs/contract.md, section 11, all follow from `METRICS`; tests/tidy holds the last to it.
 
-use metrics::{
-    Counter, Gauge, Histogram, Label, counter, describe_counter, describe_gauge,
-    describe_histogram, gauge, histogram,
-};
-
+use super::metric::{Metric, MetricKind, Product};
 use crate::job::lifecycle::State;
 use crate::job::{ErrorCode, Stage};
-
-/// A metric of a worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Its name.
-    pub name: &'static str,
-    /// How it is to be read.
-    pub kind: MetricKind,
-    /// The names of its labels, without `queue`, which all have.
-    pub labels: &'static [&'static str],
-    /// What it tells: its HELP.
-    pub help: &'static str,
-    /// The series that are there from the start.
-    known: &'static [Product],
-}
-
-/// How a metric is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// A total since the process began.
-    Counter,
-    /// A value of this moment.
-    Gauge,
-    /// How often a duration was within which bounds.
-    Histogram,
-}
-
-/// The values of each label, in the order of the labels: every combination of them is a series.
-type Product = &'static [&'static [&'static str]];
 
 /// Of a metric without labels: its only series.
 const ONE: &[Product] = &[&[]];
@@ -82,6 +49,13 @@ pub(super) const BACKLOG: Metric = Metric {
     help: "inbox entries, and jobs due now in submit and poll: scale on this",
     known: ONE,
 };
+pub(super) const INBOX: Metric = Metric {
+    name: "reelq_inbox",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "inbox entries that no worker has admitted yet",
+    known: ONE,
+};
 pub(super) const JOBS: Metric = Metric {
     name: "reelq_jobs",
     kind: MetricKind::Gauge,
@@ -101,6 +75,13 @@ pub(super) const UNCONFIRMED: Metric = Metric {
     kind: MetricKind::Gauge,
     labels: &[],
     help: "jobs that are unconfirmed: they may be billed, and nobody knows",
+    known: ONE,
+};
+pub(super) const HELD: Metric = Metric {
+    name: "reelq_held",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "unconfirmed jobs that are held: they are not sent again, and wait for a person",
     known: ONE,
 };
 pub(super) const WORKERS: Metric = Metric {
@@ -173,6 +154,13 @@ pub(super) const ACCEPT_TO_URL: Metric = Metric {
     help: "from the API's acceptance of a job to its URL",
     known: ONE,
 };
+pub(super) const ENQUEUE_TO_END: Metric = Metric {
+    name: "reelq_enqueue_to_end_seconds",
+    kind: MetricKind::Histogram,
+    labels: &[],
+    help: "from a job's admission, or its retry, to the end that a status check brought",
+    known: ONE,
+};
 pub(super) const LOOP_AGE: Metric = Metric {
     name: "reelq_loop_age_seconds",
     kind: MetricKind::Gauge,
@@ -186,6 +174,20 @@ pub(super) const REDIS_ERRORS: Metric = Metric {
     labels: &["kind"],
     help: "calls of Redis that failed",
     known: &[&[&["misconfigured", "unavailable", "login", "refused", "unexpected"]]],
+};
+pub(super) const REDIS_MEMORY: Metric = Metric {
+    name: "reelq_redis_memory_bytes",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "memory that Redis uses; 0 where it does not say",
+    known: ONE,
+};
+pub(super) const REDIS_MEMORY_LIMIT: Metric = Metric {
+    name: "reelq_redis_memory_limit_bytes",
+    kind: MetricKind::Gauge,
+    labels: &[],
+    help: "memory that Redis may use (maxmemory); 0 where there is no limit, or it does not say",
+    known: ONE,
 };
 pub(super) const QUARANTINED: Metric = Metric {
     name: "reelq_quarantined_total",
@@ -241,12 +243,24 @@ pub(super) const STAGE_NEXT_PROBE: Metric = Metric {
     known: &[&[STAGES]],
 };
 
+/// The label of BUILD_INFO.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const BUILD_INFO: Metric = Metric {
+    name: "reelq_build_info",
+    kind: MetricKind::Gauge,
+    labels: &["version"],
+    help: "1, for the version of this process",
+    known: &[&[&[VERSION]]],
+};
+
 /// Every metric, in the order of the contract.
 pub const METRICS: &[Metric] = &[
     BACKLOG,
+    INBOX,
     JOBS,
     OLDEST_DUE_AGE,
     UNCONFIRMED,
+    HELD,
     WORKERS,
     RESULTS_GROUP_AGE,
     JOBS_ENDED,
@@ -257,80 +271,18 @@ pub const METRICS: &[Metric] = &[
     PICKUP,
     POLL_LATENESS,
     ACCEPT_TO_URL,
+    ENQUEUE_TO_END,
     LOOP_AGE,
     REDIS_ERRORS,
+    REDIS_MEMORY,
+    REDIS_MEMORY_LIMIT,
     QUARANTINED,
     PUSHES,
     HTTP_REQUESTS,
     STAGE_CLOSED,
     STAGE_NEXT_PROBE,
+    BUILD_INFO,
 ];
-
-impl Metric {
-    /// Describes it and shows the series that are known, with zero; of a histogram, without an
-    /// observation.
-    pub(super) fn begin(&self) {
-        let Self { name, help, .. } = *self;
-        match self.kind {
-            MetricKind::Counter => describe_counter!(name, help),
-            MetricKind::Gauge => describe_gauge!(name, help),
-            MetricKind::Histogram => describe_histogram!(name, help),
-        }
-        // To ask for a series is enough: the recorder shows it from then on.
-        for values in self.known.iter().flat_map(|product| combinations(product)) {
-            match self.kind {
-                MetricKind::Counter => drop(self.counter(&values)),
-                MetricKind::Gauge => drop(self.gauge(&values)),
-                MetricKind::Histogram => drop(self.histogram(&values)),
-            }
-        }
-    }
-
-    pub(super) fn counter(&self, values: &[&'static str]) -> Counter {
-        counter!(self.name, self.labelled(values))
-    }
-
-    pub(super) fn gauge(&self, values: &[&'static str]) -> Gauge {
-        gauge!(self.name, self.labelled(values))
-    }
-
-    /// The series of a label that only time tells.
-    pub(super) fn gauge_of(&self, value: &str) -> Gauge {
-        let with_value = |label: &&'static str| Label::new(*label, value.to_owned());
-        gauge!(self.name, self.labels.iter().map(with_value).collect::<Vec<_>>())
-    }
-
-    pub(super) fn histogram(&self, values: &[&'static str]) -> Histogram {
-        histogram!(self.name, self.labelled(values))
-    }
-
-    fn labelled(&self, values: &[&'static str]) -> Vec<Label> {
-        debug_assert!(
-            self.knows(values),
-            "{} has no series {values:?} from the start: name it in its table",
-            self.name
-        );
-        let labels = self.labels.iter().zip(values);
-        labels.map(|(label, value)| Label::from_static_parts(label, value)).collect()
-    }
-
-    /// Whether this series is there from the start, or none can be.
-    fn knows(&self, values: &[&str]) -> bool {
-        let fits = |product: &Product| {
-            product.iter().zip(values).all(|(among, value)| among.contains(value))
-        };
-        values.len() == self.labels.len() && (self.known.is_empty() || self.known.iter().any(fits))
-    }
-}
-
-/// Every way to take one value of each label.
-fn combinations(product: Product) -> Vec<Vec<&'static str>> {
-    product.iter().fold(vec![Vec::new()], |begun, values| {
-        let with_each =
-            |begin: Vec<_>| values.iter().map(move |value| [&begin[..], &[*value]].concat());
-        begun.into_iter().flat_map(with_each).collect()
-    })
-}
 
 #[cfg(test)]
 mod tests {
@@ -347,12 +299,5 @@ mod tests {
             assert_eq!(statuses.into_iter().filter(|it| *it).count(), expected, "{code}");
         }
         assert!(JOBS_ENDED.knows(&["completed", ""]) && !JOBS_ENDED.knows(&["failed", ""]));
-    }
-
-    #[test]
-    fn combinations_take_one_value_of_each_label() {
-        assert_eq!(combinations(&[]), [Vec::<&str>::new()]);
-        let all = combinations(&[&["a", "b"], &["x", "y"]]);
-        assert_eq!(all, [["a", "x"], ["a", "y"], ["b", "x"], ["b", "y"]]);
     }
 }

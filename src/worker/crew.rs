@@ -39,10 +39,10 @@ pub(super) struct Crew {
 
 impl Crew {
     /// What is shared, under a new name.
-    pub(super) fn new(settings: &Settings, queue: RuledQueue) -> Self {
+    pub(super) fn new(settings: &Settings, queue: RuledQueue, watchdog: Watchdog) -> Self {
         Self {
             name: unique_name().into(),
-            watchdog: Watchdog::default(),
+            watchdog,
             controls: controls(settings, &queue),
             rights: Arc::new(watch::Sender::new(false)),
             stopping: watch::Sender::new(false),

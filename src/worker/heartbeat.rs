@@ -70,6 +70,7 @@ impl Heartbeat {
         let mut retry = RedisRetry::new("beat");
         loop {
             let Err(error) = self.beat_on_one_connection(&mut retry).await;
+            self.watchdog.redis_away(&error);
             retry.wait(&error).await;
         }
     }

@@ -46,6 +46,7 @@ use crate::job::PerStage;
 use crate::queue::RuledQueue;
 use crate::whilter::{BuildError, Client, TokenTurn};
 
+pub(crate) use self::redis_retry::RedisRetry;
 pub(crate) use self::supervisor::Supervisor;
 pub use self::watchdog::{RoleEnded, Watchdog};
 
@@ -93,12 +94,17 @@ impl Worker {
     ///
     /// # Errors
     /// [`StartError`]: nothing was started then.
-    pub fn start(settings: &Settings, api: &Api, queue: RuledQueue) -> Result<Self, StartError> {
+    pub fn start(
+        settings: &Settings,
+        api: &Api,
+        queue: RuledQueue,
+        watchdog: Watchdog,
+    ) -> Result<Self, StartError> {
         let (submits, polls) = (settings.submit.concurrency, settings.poll.concurrency);
         let client = Client::new(api, submits, polls, token_turns(&queue))?;
         let (stopped, stopped_seen) = watch::channel(false);
         let heartbeat_thread = HeartbeatThread::start(stopped_seen)?;
-        let crew = Crew::new(settings, queue);
+        let crew = Crew::new(settings, queue, watchdog);
 
         let (silent, silent_seen) = watch::channel(Vec::new());
         let lasting = crew.start_heartbeat(heartbeat_thread.runtime.clone(), silent);

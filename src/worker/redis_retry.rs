@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use crate::job::backoff::Backoff;
 use crate::queue::QueueError;
 use crate::telemetry;
@@ -16,28 +18,45 @@ const BACKOFF: Backoff = Backoff {
     jitter: 0.5,
 };
 
+/// How often a run of failures is told of.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
 /// The repeats of one call.
 #[derive(Debug)]
 pub(crate) struct RedisRetry {
     what: &'static str,
+    /// Whether the process does nothing at all meanwhile.
+    at_start: bool,
     failures: u32,
+    said: Option<Instant>,
 }
 
 impl RedisRetry {
     /// For a call that has not failed yet.
     pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, failures: 0 }
+        Self { what, at_start: false, failures: 0, said: None }
     }
 
-    /// Reports a failure (the first of a run loudly) and waits.
+    /// For the call without which nothing begins.
+    pub(crate) fn at_start(what: &'static str) -> Self {
+        Self { at_start: true, ..Self::new(what) }
+    }
+
+    /// Reports a failure (the first of a run loudly, and once a minute) and waits.
     pub(crate) async fn wait(&mut self, error: &QueueError) {
         telemetry::redis_error(error.kind());
-        if self.failures == 0 {
-            tracing::warn!(%error, "{}: trying again until Redis answers", self.what);
+        if self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            let what = self.what;
+            if self.at_start {
+                tracing::error!(%error, "{what}: trying again until Redis answers");
+            } else {
+                tracing::warn!(%error, "{what}: trying again until Redis answers");
+            }
         } else {
             tracing::debug!(%error, failures = self.failures, "{}: again", self.what);
         }
-        tokio::time::sleep(BACKOFF.delay(self.failures)).await;
+        sleep(BACKOFF.delay(self.failures)).await;
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -45,7 +64,7 @@ impl RedisRetry {
     pub(crate) fn reset(&mut self) {
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "{}: Redis answers again", self.what);
-            self.failures = 0;
+            (self.failures, self.said) = (0, None);
         }
     }
 }

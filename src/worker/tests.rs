@@ -56,7 +56,7 @@ impl Ground {
         let client = Client::new(loaded.api().unwrap(), 1, 1, token_turns(&queue)).unwrap();
         let raw = redis::Client::open(redis.url()).unwrap();
         Self {
-            crew: Crew::new(&loaded.settings, queue.clone()),
+            crew: Crew::new(&loaded.settings, queue.clone(), Watchdog::default()),
             settings: loaded.settings,
             client,
             raw: raw.get_multiplexed_async_connection().await.unwrap(),

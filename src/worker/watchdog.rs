@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::job::{Millis, PerStage};
-use crate::queue::{StageState, StageView};
+use crate::queue::{QueueError, StageState, StageView};
 
 /// A loop that has not turned for so long, while Redis answers, is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ pub struct Watchdog {
 struct Inner {
     loops: BTreeMap<&'static str, Instant>,
     redis_answered: Option<Instant>,
+    /// Why it has not answered since, as far as it is known.
+    redis_error: Option<String>,
     paused: bool,
     /// Rights that the Redis user lacks.
     lacking: Vec<String>,
@@ -76,7 +78,13 @@ impl Watchdog {
     pub(crate) fn redis_answered(&self, paused: bool) -> bool {
         let mut inner = self.lock();
         inner.redis_answered = Some(Instant::now());
+        inner.redis_error = None;
         std::mem::replace(&mut inner.paused, paused)
+    }
+
+    /// Redis gave this error instead of an answer.
+    pub(crate) fn redis_away(&self, error: &QueueError) {
+        self.lock().redis_error = Some(error.to_string());
     }
 
     /// How the stages were at this time of the server.
@@ -152,7 +160,8 @@ impl Watchdog {
     pub fn unreadiness(&self) -> Option<String> {
         let lacking = self.lock().lacking.join("; ");
         if !self.redis_is_there() {
-            Some("Redis does not answer".to_owned())
+            let error = self.lock().redis_error.clone();
+            Some(error.unwrap_or_else(|| "Redis does not answer".to_owned()))
         } else if !lacking.is_empty() {
             Some(format!("the Redis user lacks rights: {lacking}"))
         } else {

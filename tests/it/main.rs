@@ -18,6 +18,7 @@
 //! - `bad_input`: what producers should not send, and do.
 //! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
+//! - `service`: a worker or a gateway as whoever runs it sees it.
 //! - `settings`: what cannot be used is refused, what can be is shown without secrets; needs no Redis.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
 //! - `secrets`: values that must be seen nowhere.
@@ -47,6 +48,7 @@ mod outages;
 mod rights;
 mod scripts;
 mod secrets;
+mod service;
 mod settings;
 mod snippets;
 mod supervision;

@@ -3,13 +3,13 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reelq::cli::private_redis::free_port;
 use reelq::http::Operations;
 use reelq::job::QueueName;
-use reelq::queue::Queue;
 use reelq::telemetry::install_metrics;
 use reelq::worker::Worker;
 use tokio::time::{Instant, timeout};
@@ -119,8 +119,8 @@ async fn healthz_names_the_role_while_the_calls_in_hand_end() {
     let (site, mut worker) = busy().await;
     let queue = site.queue.queue.clone();
     let metrics = install_metrics(&QueueName::new("video").unwrap()).unwrap();
-    let operations =
-        Operations { queue: Queue::clone(&queue), watchdog: worker.watchdog().clone(), metrics };
+    let watchdog = worker.watchdog().clone();
+    let operations = Operations { queue: Arc::new(queue.into()), watchdog, metrics };
     let address = SocketAddr::from(([127, 0, 0, 1], free_port().await.unwrap()));
     worker.watch("http", operations.serve(address).await.unwrap());
     let http = Http(address.to_string());

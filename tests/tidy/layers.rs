@@ -50,7 +50,7 @@ const ONE_PLACE: &[(&str, &[&str])] = &[
     ("apalis_core::", &["src/worker/stages/"]),
     ("use backoff::", &["src/job/backoff.rs"]),
     ("metrics_exporter_prometheus::", &["src/telemetry/metrics.rs"]),
-    ("use metrics::", &["src/telemetry/table.rs"]),
+    ("use metrics::", &["src/telemetry/metric.rs"]),
     ("\"reelq_", &["src/telemetry/table.rs"]),
 ];
 

@@ -26,7 +26,7 @@ use self::jobs::{Job, Way};
 use self::report::{Results, Totals, table, verify};
 use self::scene::Scene;
 use super::command::Outcome;
-use super::worker::interrupted;
+use super::service::interrupted;
 use crate::job::{EntryFields, Request};
 
 const JOBS: usize = 60;

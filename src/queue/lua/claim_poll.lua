@@ -11,9 +11,9 @@
 -- ARGV[7] completed_retention_ms
 -- ARGV[8] failed_retention_ms
 -- Returns: now, next due ('' = none), the stage's state ('' = open), 1 for a probe of a closed
---   stage, a list of what was taken out of its place, then items of 10: id, claim, polls (this one
+--   stage, a list of what was taken out of its place, then items of 11: id, claim, polls (this one
 --   included), and as they stand in the record: whilter-request-id, next-at (when it was due),
---   submitted-at, retried-at, expires-at, streak, pushed-at
+--   submitted-at, retried-at, expires-at, streak, pushed-at, accepted-at
 -- Why: a script that ends a job elsewhere makes it due here first, so that what it leaves undone is
 --   found soon. A live job that comes here in that way is put back into its own place.
 local now, worker, lease_ms, limit, number, rate = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]),
@@ -32,8 +32,9 @@ for _, id in ipairs(due) do
   if not again and #taken >= gated.take then break end
   local record = P .. 'job:' .. id
   local state, claim, polled, whilter_id, due_at, submitted_at, retried_at, expires_at, streak,
-    pushed_at = unpack(read(record, 'state', 'claim', 'polls', 'whilter-request-id', 'next-at',
-      'submitted-at', 'retried-at', 'expires-at', 'streak', 'pushed-at'), 1, 10)
+    pushed_at, accepted_at = unpack(read(record, 'state', 'claim', 'polls', 'whilter-request-id',
+      'next-at', 'submitted-at', 'retried-at', 'expires-at', 'streak', 'pushed-at', 'accepted-at'),
+      1, 11)
   local gives = state == 'polling' or checked_again(state, record)
   if again then
     gives = gives and in_hand(id) and unpack(read(record, 'worker'), 1, 1) == worker
@@ -48,8 +49,8 @@ for _, id in ipairs(due) do
     items[last + 1], items[last + 2], items[last + 3] = id, claim, polled
     items[last + 4], items[last + 5], items[last + 6] = whilter_id or '', due_at, submitted_at
     items[last + 7], items[last + 8], items[last + 9] = retried_at, expires_at, streak
-    items[last + 10] = pushed_at
-    last = last + 10
+    items[last + 10], items[last + 11] = pushed_at, accepted_at
+    last = last + 11
   end
   if gives or not again then leaving[#leaving + 1] = id end
 end

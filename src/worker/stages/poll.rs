@@ -85,7 +85,11 @@ impl StageWork for PollStage {
             telemetry::accept_to_url(job.age + took);
         }
         let unwell = breaker.is_closed() || breaker.refuses_many();
-        self.policy.decide(job, outcome, took, unwell)
+        let to = self.policy.decide(job, outcome, took, unwell);
+        if matches!(to, Move::Finish { .. }) {
+            telemetry::enqueue_to_end(job.since_admission + took);
+        }
+        to
     }
 }
 
@@ -213,6 +217,7 @@ mod tests {
             polls: 2,
             late_by: Duration::ZERO,
             age,
+            since_admission: age,
             expires_in: None,
             is_pushed: false,
             streak: streak.map(str::to_owned),

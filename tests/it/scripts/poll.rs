@@ -25,6 +25,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
         polls: 1,
         late_by: Duration::from_millis(50),
         age: Duration::from_millis(1050),
+        since_admission: Duration::from_millis(1150),
         expires_in: None,
         streak: None,
         is_pushed: false,

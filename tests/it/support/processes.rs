@@ -8,7 +8,7 @@ use std::time::Duration;
 use reelq::config::{Settings, Source};
 use reelq::sandbox::{self, Sandbox};
 use reelq::setup;
-use reelq::worker::Worker;
+use reelq::worker::{Watchdog, Worker};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -89,7 +89,17 @@ impl Site {
 
     /// Starts a worker. What it logs goes to the test's own standard error.
     pub(crate) fn worker(&self) -> WorkerProcess {
-        let mut command = self.command(&["worker"]);
+        self.process(&["worker"], &[])
+    }
+
+    /// Starts a process with further settings. What it logs goes to the test's own standard error.
+    pub(crate) fn process(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> WorkerProcess {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
         WorkerProcess { child }
     }
@@ -101,7 +111,7 @@ impl Site {
         let source = Source { file, environment: self.environment.clone() };
         let loaded = Settings::from_source(source).unwrap();
         let queue = self.queue.queue.with_rules(setup::rules(&loaded.settings));
-        Worker::start(&loaded.settings, loaded.api().unwrap(), queue).unwrap()
+        Worker::start(&loaded.settings, loaded.api().unwrap(), queue, Watchdog::default()).unwrap()
     }
 
     /// Starts a worker; the lines that it logs are the caller's to read.
@@ -218,15 +228,20 @@ impl WorkerProcess {
 
     /// SIGTERM; returns the exit code.
     pub(crate) async fn stop(self) -> Option<i32> {
-        kill_process(self.id(), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.ended().await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).unwrap();
     }
 
     fn id(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap()
     }
 
-    async fn ended(mut self) -> Option<i32> {
+    /// Returns the exit code when it has ended.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         timeout(Duration::from_secs(60), self.child.wait()).await.unwrap().unwrap().code()
     }
 }

@@ -66,7 +66,8 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let redis = redis.lock().unwrap().clone();
-                let server = TcpStream::connect(redis).await.unwrap();
+                // Without a server the client's connection ends.
+                let Ok(server) = TcpStream::connect(redis).await else { continue };
                 let carried = carry(client, server, Arc::clone(&losses));
                 connections.spawn(until_silent(carried, silence.subscribe()));
             }
