@@ -18,6 +18,7 @@
 //! - `bad_input`: what producers should not send, and do.
 //! - `supervision`: roles that end although nobody told them.
 //! - `commands`: the command line from outside.
+//! - `deployed`: the files under deploy/redis, and what a restart or a backup loses.
 //! - `service`: a worker or a gateway as whoever runs it sees it.
 //! - `settings`: what cannot be used is refused, what can be is shown without secrets; needs no Redis.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
@@ -35,6 +36,7 @@ mod commands;
 mod containers;
 mod crashes;
 mod cut_off;
+mod deployed;
 mod forgotten;
 mod gateway;
 mod identity;

@@ -67,6 +67,13 @@ impl Site {
         self
     }
 
+    /// The same with another server, which its processes use from then on.
+    pub(crate) fn moved_to(mut self, queue: TestQueue) -> Self {
+        self.environment.push(("REELQ_REDIS__URL".to_owned(), queue.url.clone()));
+        self.queue = queue;
+        self
+    }
+
     /// Lets its one worker serve health and metrics; returns where.
     pub(crate) async fn serving(self) -> (Self, Http) {
         let port = reelq::cli::private_redis::free_port().await.unwrap();
@@ -154,13 +161,21 @@ impl Site {
 
     /// Runs a command with one more setting.
     pub(crate) async fn run_with(&self, arguments: &[&str], variable: &str, value: &str) -> Output {
-        let child = self.command(arguments).env(variable, value).output();
-        timeout(Duration::from_secs(60), child).await.unwrap().unwrap()
+        Self::run_to_its_end(self.command(arguments).env(variable, value), b"").await
     }
 
     /// Runs a command with this standard input.
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        Self::run_to_its_end(&mut self.command(arguments), input).await
+    }
+
+    /// Runs a command as another user of Redis.
+    pub(crate) async fn run_as(&self, redis_url: &str, arguments: &[&str], input: &[u8]) -> Output {
         let mut command = self.command(arguments);
+        Self::run_to_its_end(command.env("REELQ_REDIS__URL", redis_url), input).await
+    }
+
+    async fn run_to_its_end(command: &mut Command, input: &[u8]) -> Output {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A command that reads nothing closes its end early.
