@@ -91,7 +91,7 @@ struct Running {
 
 #[tokio::test]
 async fn workers_of_two_versions_share_a_queue_and_every_job_ends_once() {
-    let Ok(old_program) = std::env::var("REELQ_OLD_PROGRAM") else {
+    let Some(old_program) = std::env::var_os("REELQ_OLD_PROGRAM") else {
         skipped("an earlier version beside this one (make upgrade-test)");
         return;
     };
@@ -104,6 +104,7 @@ async fn workers_of_two_versions_share_a_queue_and_every_job_ends_once() {
         .with("REELQ_SUBMIT__UNCONFIRMED_GRACE", "3s")
         .with("REELQ_SUBMIT__CONCURRENCY", "8")
         .with("REELQ_QUEUE__LEASE", "11s");
+    let old_program = old_program.into_string().expect("a path that is text");
     let mut upgrade = Upgrade { site, old_program, ids: Vec::new() };
 
     let old = upgrade.start_old().await;
