@@ -233,12 +233,13 @@ def served(queue, backlog, closed=None):
 
 
 cases = [(served(QUEUE, 700), 700), (served(QUEUE, 9), 9), ({}, None), (served("other", 700), None),
+         (served(QUEUE, float("NaN")), None),
          (served(QUEUE, 700) | served("other", 9000, ("poll", "halted")), 700)]
 cases += [(served(QUEUE, 700, (stage, state)), 0) for stage in STAGES for state in STATES]
 tests = [
     {
         "interval": "15s",
-        "input_series": [{"series": name, "values": f"{it}x4"} for name, it in series.items()],
+        "input_series": [{"series": name, "values": f"{it} " * 4} for name, it in series.items()],
         "promql_expr_test": [{
             "expr": asked["query"],
             "eval_time": "30s",

@@ -3,6 +3,7 @@
 //! `/healthz` (has a role ended, is a loop stuck?), `/readyz` (can it work?), `/metrics`. The remote API's troubles
 //! do not make a worker unready: restarting it would not help (docs/contract.md, section 8).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -51,6 +52,8 @@ struct Gauges {
     /// Whether the server does not say how it does with its memory. Asking again would each time
     /// look like a right that was taken away.
     memory_is_unsaid: bool,
+    /// The groups of readers that have been told of.
+    groups: BTreeSet<String>,
 }
 
 impl Operations {
@@ -102,11 +105,15 @@ async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
 async fn render(State(shown): State<Arc<Shown>>) -> String {
     let Operations { queue, watchdog, metrics } = &shown.operations;
     let mut gauges = shown.gauges.lock().await;
-    if let Some(queue) = queue.get()
-        && gauges.set_at.is_none_or(|at| at.elapsed() >= GAUGES_EVERY)
-    {
+    if gauges.set_at.is_none_or(|at| at.elapsed() >= GAUGES_EVERY) {
+        let Some(queue) = queue.get() else {
+            telemetry::queue_unknown();
+            return metrics.render();
+        };
         if let Err(error) = gauges.set(queue).await {
             telemetry::redis_error(error.kind());
+            telemetry::queue_unknown();
+            gauges.set_groups(&BTreeMap::new());
         }
         gauges.set_at = Some(Instant::now());
     }
@@ -118,7 +125,9 @@ async fn render(State(shown): State<Arc<Shown>>) -> String {
 
 impl Gauges {
     async fn set(&mut self, queue: &RuledQueue) -> Result<(), QueueError> {
-        set_counts(&queue.stats().await?);
+        let stats = queue.stats().await?;
+        set_counts(&stats);
+        self.set_groups(&stats.result_groups_ms);
         telemetry::held(queue.held().await?);
         if !self.memory_is_unsaid {
             match queue.memory().await? {
@@ -129,6 +138,16 @@ impl Gauges {
             }
         }
         Ok(())
+    }
+
+    /// What is known of these groups, and of no others any more.
+    fn set_groups(&mut self, ages_ms: &BTreeMap<String, u64>) {
+        for (group, age_ms) in ages_ms {
+            telemetry::results_group(group, Duration::from_millis(*age_ms));
+        }
+        let gone = self.groups.iter().filter(|it| !ages_ms.contains_key(*it));
+        gone.for_each(|it| telemetry::results_group_unknown(it));
+        self.groups.extend(ages_ms.keys().cloned());
     }
 }
 
@@ -158,7 +177,4 @@ fn set_counts(stats: &Stats) {
     }
     // A pause holds submits back and lets videos be followed.
     telemetry::stage_closed(Stage::Submit, "paused", stats.paused.is_some());
-    for (group, age_ms) in &stats.result_groups_ms {
-        telemetry::results_group(group, Duration::from_millis(*age_ms));
-    }
 }

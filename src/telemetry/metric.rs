@@ -54,6 +54,13 @@ impl Metric {
         }
     }
 
+    /// Says of a gauge that its values are not known.
+    pub(super) fn unknown(&self) {
+        for values in self.known.iter().flat_map(|product| combinations(product)) {
+            self.gauge(&values).set(f64::NAN);
+        }
+    }
+
     pub(super) fn counter(&self, values: &[&'static str]) -> Counter {
         counter!(self.name, self.labelled(values))
     }

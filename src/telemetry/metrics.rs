@@ -13,9 +13,9 @@ use super::table::*;
 use crate::job::{QueueName, Stage};
 
 /// Bounds of the histograms' buckets, in seconds.
-const SECONDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 600.0,
-    3600.0,
+const SECONDS: [f64; 20] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0,
+    120.0, 300.0, 600.0, 1800.0, 3600.0,
 ];
 
 /// The metrics of this process.
@@ -120,6 +120,11 @@ pub(crate) fn loop_age(name: &'static str, age: Duration) {
     LOOP_AGE.gauge(&[name]).set(age);
 }
 
+/// Redis does not tell of the queue: a value from before would be taken for one of now.
+pub(crate) fn queue_unknown() {
+    OF_THE_QUEUE.iter().for_each(Metric::unknown);
+}
+
 /// So much is to be done now.
 pub(crate) fn backlog(count: u64) {
     BACKLOG.gauge(&[]).set(exact(count));
@@ -174,6 +179,11 @@ pub(crate) fn stage_next_probe(stage: Stage, at: Duration) {
 /// How long a group of readers has left its oldest result unacknowledged.
 pub(crate) fn results_group(group: &str, age: Duration) {
     RESULTS_GROUP_AGE.gauge_of(group).set(age);
+}
+
+/// There is no such group of readers any more, or nothing is known of it.
+pub(crate) fn results_group_unknown(group: &str) {
+    RESULTS_GROUP_AGE.gauge_of(group).set(f64::NAN);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating point; 2^53 jobs are enough")]

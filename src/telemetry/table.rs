@@ -284,6 +284,21 @@ pub const METRICS: &[Metric] = &[
     BUILD_INFO,
 ];
 
+/// The gauges of the whole queue whose series are known, as far as Redis tells of it.
+pub(super) const OF_THE_QUEUE: &[Metric] = &[
+    BACKLOG,
+    INBOX,
+    JOBS,
+    OLDEST_DUE_AGE,
+    UNCONFIRMED,
+    HELD,
+    WORKERS,
+    REDIS_MEMORY,
+    REDIS_MEMORY_LIMIT,
+    STAGE_CLOSED,
+    STAGE_NEXT_PROBE,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

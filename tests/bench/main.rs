@@ -1,6 +1,7 @@
 //! What the queue costs. `make bench` prints a table and writes target/bench.json.
 //!
 //! - `bare`: the bare caller.
+//! - `fleet`: what running it takes, and twenty workers on one queue.
 //! - `http`: enqueueing over HTTP.
 //! - `measures`: what is measured beside whole lives.
 //! - `scripts`: where Redis's time goes.
@@ -9,6 +10,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 mod bare;
+mod fleet;
 mod http;
 mod measures;
 mod scripts;
@@ -57,15 +59,18 @@ enum Mode {
     Drain,
     /// Measure enqueueing over HTTP and nothing else; needs wrk.
     Http,
+    /// Measure what is kept, what durability costs and a fleet of workers, and nothing else.
+    Fleet,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut builder = match &arguments.command {
         Some(Mode::Bare(BareOptions { two_threads: false, .. })) => Builder::new_current_thread(),
-        Some(Mode::Bare(_) | Mode::Scripts | Mode::Lives(_) | Mode::Drain | Mode::Http) | None => {
-            Builder::new_multi_thread()
-        }
+        Some(
+            Mode::Bare(_) | Mode::Scripts | Mode::Lives(_) | Mode::Drain | Mode::Http | Mode::Fleet,
+        )
+        | None => Builder::new_multi_thread(),
     };
     builder.enable_all().build()?.block_on(measure(arguments))
 }
@@ -87,6 +92,10 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
             println!("http: {}", http::run(redis_server).await?);
             return Ok(());
         }
+        Some(Mode::Fleet) => {
+            println!("fleet: {}", fleet::run(redis_server).await?);
+            return Ok(());
+        }
         None => {}
     }
     let mut figures = serde_json::Map::new();
@@ -102,6 +111,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     note("memory", measures::memory(redis_server).await?);
     note("lives", lives(InFlight::DEFAULT).await?);
     note("lives_100_in_flight", lives(InFlight { posts: 100, gets: 100 }).await?);
+    note("fleet", fleet::run(redis_server).await?);
     note("drain", measures::drain(redis_server, arguments.drain).await?);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
     std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;

@@ -120,9 +120,17 @@ pub(crate) async fn lateness(redis_server: Option<&str>) -> anyhow::Result<Value
 
 /// Commands a second that a worker sends when there is nothing to do.
 pub(crate) async fn idle(redis_server: Option<&str>) -> anyhow::Result<Value> {
-    const SECONDS: u64 = 20;
     let store = Store::start(redis_server).await?;
     let worker = Worker::start(&store, "http://127.0.0.1:9").await?;
+    let sent_per_s = sent_per_s(&store).await?;
+    worker.stop().await?;
+    store.redis.stop().await?;
+    Ok(json!({ "sent_per_s": sent_per_s }))
+}
+
+/// Commands a second that are sent to a server by all.
+pub(crate) async fn sent_per_s(store: &Store) -> anyhow::Result<f64> {
+    const SECONDS: u64 = 20;
     let client = redis::Client::open(store.redis.url())?;
     let mut monitor = client.get_async_monitor().await?;
     let mut lines = monitor.on_message::<String>();
@@ -134,9 +142,7 @@ pub(crate) async fn idle(redis_server: Option<&str>) -> anyhow::Result<Value> {
         // A command from inside a script says so in place of an address.
         sent += u64::from(line.is_some_and(|line| !line.contains(" lua] ")));
     }
-    worker.stop().await?;
-    store.redis.stop().await?;
-    Ok(json!({ "sent_per_s": sent as f64 / SECONDS as f64 }))
+    Ok(sent as f64 / SECONDS as f64)
 }
 
 /// Bytes of Redis for a waiting job that was never retried.

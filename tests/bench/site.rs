@@ -23,10 +23,16 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further options.
+    pub(crate) async fn start_with(options: &[&str]) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port().await?);
         let mut command = Command::new(env!("CARGO_BIN_EXE_reelq"));
         command.args(["sandbox", "--listen", &address, "--latency", "0ms"]);
         command.args(["--ready-after", READY_AFTER, "--error-rate", "0", "--seed", "7"]);
+        command.args(options);
         let child = command.stderr(Stdio::null()).kill_on_drop(true).spawn()?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while tokio::net::TcpStream::connect(&address).await.is_err() {
@@ -116,9 +122,18 @@ impl Store {
     }
 
     pub(crate) async fn used_memory(&self) -> anyhow::Result<u64> {
-        let info: String = self.command(&["INFO", "memory"]).await?;
-        let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        Ok(line.context("no used_memory")?.trim().parse()?)
+        self.info("memory", "used_memory:").await
+    }
+
+    /// Bytes of the append-only file.
+    pub(crate) async fn aof_size(&self) -> anyhow::Result<u64> {
+        self.info("persistence", "aof_current_size:").await
+    }
+
+    async fn info(&self, section: &str, name: &'static str) -> anyhow::Result<u64> {
+        let info: String = self.command(&["INFO", section]).await?;
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.context(name)?.trim().parse()?)
     }
 
     pub(crate) async fn results(&self) -> anyhow::Result<usize> {

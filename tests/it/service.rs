@@ -52,6 +52,36 @@ async fn a_start_without_redis_waits_for_it_and_says_so() {
     }
 }
 
+/// What was true before would be taken for what is true now.
+#[tokio::test]
+async fn gauges_of_a_queue_that_cannot_be_asked_are_no_numbers() {
+    let (site, http) = Site::new(faultless()).await.serving().await;
+    let proxy = Proxy::start(&site.queue.url).await;
+    let site = site.with("REELQ_REDIS__URL", &proxy.url());
+    for group in ["stays", "goes"] {
+        site.queue.queue.create_results_group(group).await.unwrap();
+    }
+    let process = start(&site, "worker");
+    let workers = |value: &str| format!("reelq_workers{{queue=\"video\"}} {value}\n");
+    let group = |name: &str, value: &str| {
+        let labels = format!("queue=\"video\",group=\"{name}\"");
+        format!("reelq_results_group_age_seconds{{{labels}}} {value}\n")
+    };
+    http.becomes("/metrics", 200, &group("goes", "0")).await;
+    let destroy = ["XGROUP", "DESTROY", "reelq:{video}:results", "goes"];
+    assert!(site.queue.command::<bool>(&destroy).await);
+    http.becomes("/metrics", 200, &group("goes", "NaN")).await;
+    http.becomes("/metrics", 200, &group("stays", "0")).await;
+    http.becomes("/metrics", 200, &workers("1")).await;
+    proxy.lead_nowhere();
+    http.becomes("/metrics", 200, &workers("NaN")).await;
+    http.becomes("/metrics", 200, &group("stays", "NaN")).await;
+    proxy.lead_to(&site.queue.url);
+    http.becomes("/metrics", 200, &workers("1")).await;
+    http.becomes("/metrics", 200, &group("stays", "0")).await;
+    assert_eq!(process.stop().await, Some(0));
+}
+
 #[tokio::test]
 async fn a_start_with_a_refused_login_waits_for_the_right_one() {
     for kind in KINDS {
