@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{read, root, rust_under, sources};
 
 /// The names of all tests, of the crate and beside it.
-fn tests() -> BTreeSet<String> {
+pub(super) fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (_, text) in sources().into_iter().chain(rust_under("tests")) {
         let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
@@ -23,13 +23,13 @@ fn tests() -> BTreeSet<String> {
 }
 
 /// Whether a word in backticks is a path of this tree, by its looks.
-fn is_path(word: &str) -> bool {
-    let folders = ["src/", "tests/", "docs/", "config/"];
+pub(super) fn is_path(word: &str) -> bool {
+    let folders = ["src/", "tests/", "docs/", "config/", "deploy/", ".ci/"];
     folders.iter().any(|folder| word.starts_with(folder)) || word.ends_with(".rs")
 }
 
 /// Whether it is the name of a test, by its looks.
-fn is_test(word: &str) -> bool {
+pub(super) fn is_test(word: &str) -> bool {
     word.contains('_') && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
 }
 

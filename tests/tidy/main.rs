@@ -2,6 +2,7 @@
 //! nothing installed.
 //!
 //! - `contributing`: what CONTRIBUTING.md names exists.
+//! - `deploy`: what docs/deploy.md names exists, and packages tell the licences.
 //! - `layers`: who may use whom.
 //! - `rings`: no files use each other; `imports` and `source` read who uses whom.
 //!
@@ -11,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod contributing;
+mod deploy;
 mod imports;
 mod layers;
 mod rings;
@@ -25,8 +27,14 @@ use reelq::job::lifecycle::State;
 use reelq::queue::KEYS;
 use reelq::telemetry::METRICS;
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/contract.md", "docs/performance.md"];
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/contract.md",
+    "docs/deploy.md",
+    "docs/performance.md",
+];
 
 const LONGEST: usize = 400;
 
@@ -81,8 +89,14 @@ fn links_between_the_documents_lead_somewhere() {
     for document in DOCUMENTS {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let target = root().join(document).with_file_name(link);
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = root().join(document).with_file_name(file);
             assert!(target.exists(), "{document} links to {link}");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(target).unwrap().to_lowercase();
+                let is_there = text.contains(&format!("\n## {}\n", heading.replace('-', " ")));
+                assert!(is_there, "{document} links to {link}");
+            }
         }
     }
 }
