@@ -59,7 +59,7 @@ program = target/$(PROFILE:dev=debug)/reelq
 
 tree:
 	$(CARGO) build --locked --profile $(PROFILE) --bin reelq
-	rm -rf target/dist
+	rm -rf $(tree)
 	mkdir -p $(tree)/bin $(share)/man $(share)/doc/reelq $(share)/bash-completion/completions \
 		$(share)/zsh/site-functions $(share)/fish/vendor_completions.d
 	strip -o $(tree)/bin/reelq $(program)
@@ -71,7 +71,7 @@ tree:
 
 install: tree
 	mkdir -p "$(DESTDIR)$(PREFIX)"
-	cp -R $(tree)/. "$(DESTDIR)$(PREFIX)/"
+	cp -Rf $(tree)/. "$(DESTDIR)$(PREFIX)/"
 
 # cargo-about says of a crate without a licence file which text it takes for it.
 dist: tree

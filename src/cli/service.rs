@@ -79,10 +79,11 @@ impl Service {
     }
 }
 
-/// Tells the service manager twice in its time that this process works, as long as it does.
+/// Tells the service manager twice in its time that this process works, as long as it does. One of
+/// which a role has ended stops by itself, and is not to be killed while it does.
 async fn keep_alive(watchdog: Watchdog, every: Duration) {
     loop {
-        if watchdog.illness().is_none() {
+        if watchdog.stuck().is_empty() {
             tell(NotifyState::Watchdog);
         }
         sleep(every).await;

@@ -16,11 +16,11 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::server::serve;
 use crate::job::Stage;
-use crate::queue::{Memory, QueueError, RuledQueue, StageState, Stats};
+use crate::queue::{QueueError, RuledQueue, StageState, Stats};
 use crate::telemetry::{self, Metrics};
 use crate::worker::Watchdog;
 
@@ -28,6 +28,9 @@ use crate::worker::Watchdog;
 const CONNECTIONS: usize = 100;
 /// Queue-wide gauges are counted at most so often.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+
+/// So long Redis may take for it: whoever scrapes does not wait much longer.
+const GAUGES_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the routes show.
 #[derive(Clone, Debug)]
@@ -110,8 +113,10 @@ async fn render(State(shown): State<Arc<Shown>>) -> String {
             telemetry::queue_unknown();
             return metrics.render();
         };
-        if let Err(error) = gauges.set(queue).await {
-            telemetry::redis_error(error.kind());
+        let set = timeout(GAUGES_WITHIN, gauges.set(queue)).await;
+        if !matches!(set, Ok(Ok(()))) {
+            let error = set.ok().and_then(Result::err);
+            telemetry::redis_error(error.map_or("unavailable", |it| it.kind()));
             telemetry::queue_unknown();
             gauges.set_groups(&BTreeMap::new());
         }
@@ -129,14 +134,10 @@ impl Gauges {
         set_counts(&stats);
         self.set_groups(&stats.result_groups_ms);
         telemetry::held(queue.held().await?);
-        if !self.memory_is_unsaid {
-            match queue.memory().await? {
-                Some(Memory { used_bytes, limit_bytes, .. }) => {
-                    telemetry::redis_memory(used_bytes, limit_bytes);
-                }
-                None => self.memory_is_unsaid = true,
-            }
-        }
+        let memory = if self.memory_is_unsaid { None } else { queue.memory().await? };
+        self.memory_is_unsaid = memory.is_none();
+        let said = memory.map_or((0, 0), |it| (it.used_bytes, it.limit_bytes));
+        telemetry::redis_memory(said.0, said.1);
         Ok(())
     }
 
