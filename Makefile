@@ -73,10 +73,11 @@ install: tree
 	mkdir -p "$(DESTDIR)$(PREFIX)"
 	cp -Rf $(tree)/. "$(DESTDIR)$(PREFIX)/"
 
-# cargo-about says of a crate without a licence file which text it takes for it.
+# Of the licences the crates bring their texts along: nobody else is asked for them.
 dist: tree
 	@command -v cargo-about >/dev/null || { echo "cargo-about is missing: make dist-tools" >&2; exit 1; }
-	$(CARGO) about generate --locked --config .config/about.toml --fail \
+	$(CARGO) fetch --locked
+	$(CARGO) about generate --frozen --config .config/about.toml --fail \
 		--output-file $(share)/doc/reelq/THIRD-PARTY.txt .config/about.hbs
 	tar -C target/dist -czf target/dist/$(archive).tar.gz $(archive)
 	cd target/dist && { sha256sum $(archive).tar.gz || shasum -a 256 $(archive).tar.gz; } >SHA256SUMS
@@ -91,4 +92,4 @@ tools:
 	$(CARGO) install --debug --locked --quiet cargo-deny --version 0.20.2 --root target/tools
 
 dist-tools:
-	$(CARGO) install --debug --locked --quiet cargo-about --version 0.9.3 --features cli --root target/tools
+	$(CARGO) install --locked --quiet cargo-about --version 0.9.3 --features cli --root target/tools
