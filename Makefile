@@ -34,6 +34,7 @@ test:
 # Workers of the commit in tests/upgrade-from beside this one's. What is not there is built first.
 upgrade-test:
 	@$(with_redis) REELQ_OLD_PROGRAM="$$(tests/old-program)" || exit 1; export REELQ_OLD_PROGRAM; \
+	$(CARGO) test --locked --test it -- --list upgrade:: | grep ': test$$' && \
 	$(CARGO) test --locked --test it -- upgrade:: --nocapture
 
 # Options behind --: `make bench BENCH='--rounds 1 --drain 100000'`, or one part: BENCH=lives.
