@@ -14,15 +14,26 @@ pub enum SubmitOutcome {
         /// The API's own id, by which the video is followed.
         whilter_request_id: String,
     },
-    /// Not accepted now, and surely not billed: wait and send it again.
+    /// An error of the API, which surely bought nothing: wait and send it again.
     RetryLater {
         /// What happened, in words.
         detail: String,
         /// Whether it counts toward `submit.max_attempts`.
         spends_attempt: bool,
-        /// The wait that the API asked for; zero when it wants to be called less (429) and does
-        /// not say when.
+        /// The wait that the API asked for.
         retry_after: Option<Duration>,
+    },
+    /// The API wants to be called less (429).
+    Limited {
+        /// What happened, in words.
+        detail: String,
+        /// The wait that the API asked for; zero when it did not say.
+        retry_after: Duration,
+    },
+    /// There was no connection, or no token to be had: surely not sent.
+    NotSent {
+        /// What happened, in words.
+        detail: String,
     },
     /// Surely not accepted, for reasons of our own that say nothing of the API or the job.
     NotTried {
@@ -57,6 +68,8 @@ pub enum SubmitOutcome {
         detail: String,
         /// How long ago the request began to be sent.
         sent_ago: Duration,
+        /// Whether something in front of the API answered (502, 504 and the like).
+        by_gateway: bool,
     },
     /// The API answered something that is not understood: it may be billed.
     NotUnderstood {
@@ -74,7 +87,7 @@ pub enum Refusal {
     Credentials,
     /// A fresh token (401 twice).
     Token,
-    /// This call (402, 403, 404, 405, a redirect).
+    /// This call (403, a redirect, a page of something in front of the API).
     Call,
 }
 
@@ -83,10 +96,18 @@ pub enum Refusal {
 pub enum ApiSignal {
     /// It works, and lets us in.
     Alive,
+    /// It lets us in, and has nothing good to say of this job.
+    Answered,
     /// It refuses.
     Refused(Refusal),
-    /// It does not work: 5xx, 408, no connection, no answer in time.
-    Fault,
+    /// There is no way to it. That may be this process's own fault.
+    Unreachable,
+    /// It was sent something and did not answer. That may be this process's own fault.
+    Silent,
+    /// It does not work, and surely bought nothing: 500 and the like.
+    Failing,
+    /// Something in front of it does not get an answer (502, 504): it may have bought.
+    Gateway,
     /// It wants to be called less, and not before this time is over.
     Limited(Duration),
     /// It answers, but not as it is documented.
@@ -112,8 +133,11 @@ impl Outcome for SubmitOutcome {
             Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => {
                 ApiSignal::Alive
             }
-            Self::RetryLater { retry_after: Some(wait), .. } => ApiSignal::Limited(*wait),
-            Self::RetryLater { retry_after: None, .. } | Self::Unknown { .. } => ApiSignal::Fault,
+            Self::RetryLater { .. } => ApiSignal::Failing,
+            Self::Limited { retry_after, .. } => ApiSignal::Limited(*retry_after),
+            Self::NotSent { .. } => ApiSignal::Unreachable,
+            Self::Unknown { by_gateway: true, .. } => ApiSignal::Gateway,
+            Self::Unknown { by_gateway: false, .. } => ApiSignal::Silent,
             Self::Refused { refusal, .. } => ApiSignal::Refused(*refusal),
             Self::NotUnderstood { .. } => ApiSignal::Strange,
         }
@@ -122,6 +146,8 @@ impl Outcome for SubmitOutcome {
     fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
+            | Self::Limited { detail, .. }
+            | Self::NotSent { detail }
             | Self::NotTried { detail }
             | Self::HandedBack { detail }
             | Self::Refused { detail, .. }
@@ -144,12 +170,29 @@ pub enum StatusOutcome {
     },
     /// An understood answer without a URL.
     NotYet,
-    /// No understood answer: check again, backed off.
+    /// An error of the API, or of something in front of it: check again, backed off.
     RetryLater {
         /// What happened, in words.
         detail: String,
-        /// The wait that the API asked for, as for a submit.
+        /// The wait that the API asked for.
         retry_after: Option<Duration>,
+    },
+    /// The API wants to be called less (429).
+    Limited {
+        /// What happened, in words.
+        detail: String,
+        /// The wait that the API asked for; zero when it did not say.
+        retry_after: Duration,
+    },
+    /// There was no connection, or no token to be had.
+    NotSent {
+        /// What happened, in words.
+        detail: String,
+    },
+    /// No answer came.
+    Unanswered {
+        /// What happened, in words.
+        detail: String,
     },
     /// For reasons of our own that say nothing of the API or the job: check again, backed off.
     NotTried {
@@ -178,36 +221,38 @@ pub enum StatusOutcome {
         /// What happened, in words.
         detail: String,
     },
-    /// The API finds fault with the check itself (400, 413, 422 and other 4xx).
+    /// The API finds fault with the check itself (400, 413, 422).
     BadRequest {
         /// What happened, in words.
         detail: String,
     },
-    /// The API reports that the generation failed.
+    /// The API reports that the generation failed; it counts when the next check says so too.
     Failed(Fault),
 }
 
 impl Outcome for StatusOutcome {
-    /// That the API does not know a transaction may be the job's fault or ours, as a refusal; what is
-    /// not understood costs nothing here, and closes nothing.
+    /// What is not understood costs nothing here, and closes nothing.
     fn signal(&self) -> ApiSignal {
         match self {
-            Self::Ready { .. } | Self::NotYet | Self::BadRequest { .. } | Self::Failed(_) => {
-                ApiSignal::Alive
-            }
-            Self::RetryLater { retry_after: Some(wait), .. } => ApiSignal::Limited(*wait),
-            Self::RetryLater { retry_after: None, .. } => ApiSignal::Fault,
+            Self::Ready { .. } | Self::NotYet | Self::Failed(_) => ApiSignal::Alive,
+            Self::NotFound { .. } | Self::BadRequest { .. } => ApiSignal::Answered,
+            Self::RetryLater { .. } => ApiSignal::Failing,
+            Self::Limited { retry_after, .. } => ApiSignal::Limited(*retry_after),
+            Self::NotSent { .. } => ApiSignal::Unreachable,
+            Self::Unanswered { .. } => ApiSignal::Silent,
             Self::NotTried { .. } | Self::HandedBack { .. } | Self::NotUnderstood { .. } => {
                 ApiSignal::Nothing
             }
             Self::Refused { refusal, .. } => ApiSignal::Refused(*refusal),
-            Self::NotFound { .. } => ApiSignal::Refused(Refusal::Call),
         }
     }
 
     fn fault(&self) -> Option<&str> {
         match self {
             Self::RetryLater { detail, .. }
+            | Self::Limited { detail, .. }
+            | Self::NotSent { detail }
+            | Self::Unanswered { detail }
             | Self::NotTried { detail }
             | Self::HandedBack { detail }
             | Self::NotUnderstood { detail }
