@@ -4,34 +4,65 @@
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] stage: submit or poll
--- ARGV[3] event: halted, broken or limited (closes it), failed (a probe's call), alive (opens it)
+-- ARGV[3] event: halted, broken or limited (closes it), failed (a probe's call), answered (the status
+--   check that was to come before a POST), alive (opens it)
 -- ARGV[4] reason, in words
 -- ARGV[5] wait_ms: how long nothing is tried then, at the first time
 -- ARGV[6] wait_max_ms: at most, when probe after probe fails
--- ARGV[7] id of the job whose call brought the event
+-- ARGV[7] id of the job whose call brought the event; `check` for a status check that came first
 -- ARGV[8] max_age_ms: submit.max_age, for which the end of a halt is remembered
--- Returns: 1 when this call changed the stage, else 0
+-- ARGV[9] worker: whose call it was
+-- ARGV[10] run_ms: how long ago the run of bad signs began
+-- ARGV[11] good_ms: how long ago this worker last had a good answer in this stage; '' = never
+-- ARGV[12] own: whether the fault may be this worker's own, which the good answers of others show:
+--   '' = no, stage = those of this stage, any = those of both
+-- ARGV[13] asks: 1 when the call may have bought something, so that a status check comes first
+-- ARGV[14] stays: 1 when it surely bought nothing, so that the next probe may be of the same job
+-- ARGV[15] pairs at fault: lines of '<use-case-id> <customer-id>'
+-- Returns: 1 when this call changed the stage, 2 when the fault is this worker's own, else 0
 -- Why: whoever comes first closes it; what others see meanwhile says nothing new. A halt says more
 --   than a break, and a break more than a limit.
 -- Why: a limit that asks for a much longer wait prolongs it; others of a burst say nothing new.
--- Why: an answer does not lift a limit: that ends by itself.
+-- Why: an answer does not lift a limit, which ends by itself, unless one pair alone was limited.
 -- Why: how long a halt has lasted is noted as it lasts, since somebody may end it by a DEL.
 local now = clock(ARGV[1])
 local stage, event, reason, wait_ms, wait_max_ms, id, max_age_ms = ARGV[2], ARGV[3], ARGV[4],
   tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local worker, run_ms, good_ms, own, asks, stays, pairs_at_fault = ARGV[9], tonumber(ARGV[10]),
+  tonumber(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 local hash = P .. 'stage:' .. stage
 local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- What a limit teaches: at first little is known, so it begins low and doubles each second; when
 -- that was too much, somewhat less than that, and slowly more.
 local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
+-- Beats tell of a good answer so late, and so long it says that its worker is well.
+local WELL_MS = 3000
+-- For so long after a good answer a broken stage is probed five times a second.
+local SLOW_FOR_MS, SLOW_MS = 10000, 200
+-- So many probes may be of one job, in a row.
+local TRIES = 3
 
 -- checks
-local state, next_probe, probed, probing, probes, learned, learned_growth =
-  unpack(read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes', 'rate', 'growth'), 1, 7)
-next_probe, probes = num(next_probe), num(probes)
+local state, next_probe, probed, probing, probes, learned, learned_growth, tries, slow_until, limited,
+  closed_wait, closed_wait_max = unpack(read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes',
+    'rate', 'growth', 'tries', 'slow-until', 'pairs', 'wait', 'wait-max'), 1, 12)
+next_probe, probes, tries = num(next_probe), num(probes), num(tries)
 -- A word that somebody wrote by hand closes the stage as a break does (gate).
 local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
+
+-- The last good answer in a stage, of anybody, or of anybody else.
+local function last_good(of_stage, but)
+  local found = ask('ZRANGE', P .. 'good:' .. of_stage, 0, 1, 'REV', 'WITHSCORES') or {}
+  return num(found[1] ~= but and found[2] or found[4])
+end
+
+local function others_are_well()
+  if own == '' then return false end
+  local latest = last_good(stage, worker)
+  if own == 'any' then latest = math.max(last_good('submit', worker), last_good('poll', worker)) end
+  return latest > math.min(now - run_ms, now - WELL_MS)
+end
 
 -- writes
 -- Jobs do not grow older by a halt of the submit stage, up to now.
@@ -40,10 +71,17 @@ local function halted_until_now()
 end
 
 local function close()
+  if others_are_well() then return 2 end
   if event == 'halted' then halted_until_now() end
+  local until_ms = math.max(last_good(stage), good_ms and now - good_ms or 0) + SLOW_FOR_MS
+  local is_slow = event == 'broken' and now < until_ms
   redis.call('DEL', hash)
+  local soon = is_slow or asks == '1'
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
-    int(now + wait_ms), 'probes', '0')
+    int(now + (soon and SLOW_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id,
+    'tries', '1', 'sticky', stays, 'asks', asks, 'pairs', pairs_at_fault, 'slow-until',
+    is_slow and int(until_ms) or '0', 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
+  wake(stage)
   return 1
 end
 
@@ -62,17 +100,34 @@ local function limit()
     redis.call('DEL', hash)
     since = { 'state', 'limited', 'since', int(now) }
   end
+  redis.call('HDEL', hash, 'pairs')
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms), 'rate',
     string.format('%.3f', rate), 'growth', tostring(growth), unpack(since))
+  if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   return 1
 end
 
 local function failed()
   if probed ~= id or probing ~= '1' then return 0 end
   if state == 'halted' then halted_until_now() end
-  local wait = math.min(wait_max_ms, wait_ms * 2 ^ math.min(probes + 1, 30))
-  redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes + 1),
-    'probing', '0')
+  local again = stays == '1' and tries < TRIES
+  if not again then probes = probes + 1 end
+  local wait = math.min(num(closed_wait_max or wait_max_ms),
+    num(closed_wait or wait_ms) * 2 ^ math.min(probes, 30))
+  if asks ~= '1' and now < num(slow_until) then wait = SLOW_MS end
+  redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes),
+    'probing', '0', 'closed-by', worker, 'sticky', again and '1' or '', 'tries',
+    int(again and tries + 1 or 1), 'answered', '')
+  if id ~= 'check' then redis.call('HSET', hash, 'asks', asks) end
+  wake(stage)
+  return 1
+end
+
+-- A POST may follow, now.
+local function answers()
+  if weight ~= WEIGHT.broken or probed ~= id then return 0 end
+  redis.call('HSET', hash, 'answered', '1', 'next-probe', int(now), 'probing', '0', 'closed-by', '')
+  wake(stage)
   return 1
 end
 
@@ -80,11 +135,20 @@ local function open()
   if state == 'halted' then halted_until_now() end
   redis.call('DEL', hash)
   wake(stage)
+  -- An API that works for the one stage most likely works for the other.
+  local other = stage == 'submit' and 'poll' or 'submit'
+  if unpack(read(P .. 'stage:' .. other, 'state'), 1, 1) == 'broken' then
+    redis.call('HSET', P .. 'stage:' .. other, 'next-probe', int(now), 'closed-by', '')
+    wake(other)
+  end
   return 1
 end
 
 if event == 'failed' then return failed() end
-if event == 'alive' then return weight > WEIGHT.limited and open() or 0 end
+if event == 'answered' then return answers() end
+if event == 'alive' then
+  return (weight > WEIGHT.limited or state and limited) and open() or 0
+end
 if weight > WEIGHT[event] then return 0 end
 if event == 'limited' then return limit() end
-return state == event and 0 or close()
+return state == event and (others_are_well() and 2 or 0) or close()

@@ -18,11 +18,14 @@
 -- ARGV[10] max_unconfirmed: submit.max_unconfirmed, 0 = hold
 -- Returns: now, next due ('' = none, or paused), the stage's state ('' = open), 1 for a probe of a
 --   closed stage, a list of what was taken out of its place, how many expired, failed and
---   completed here, then items of 6: id, claim, body, and as they stand in the record: attempts,
---   retries, POSTs unanswered so far
+--   completed here, the transaction to check before the next POST is tried ('' = none), then items of
+--   8: id, claim, body, POSTs begun (this one included), the job's pair, and as they stand in the
+--   record: attempts, retries, POSTs unanswered so far
 -- Why: what the API itself has pushed a URL for is not bought again: it ends with that.
 -- Why: `resend` is an operator's word to send it once more, however often it was sent, or held.
 -- Why: a probe rather takes a job that was never sent than one whose next POST may be its second.
+-- Why: a stage that broke by calls that may have bought something asks by a status check first: of a job
+--   that was accepted, else of a transaction that nobody has.
 -- Why: while the stage is halted no job ends by time; one past its expires-at is put off, for
 --   others behind it may be probes.
 -- Why: it takes no more when the bodies in the reply come to a megabyte.
@@ -33,39 +36,37 @@ local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
 local max_age_ms, max_unconfirmed = tonumber(ARGV[9]), tonumber(ARGV[10])
 local claimed, MAX_REPLY_BYTES, PUT_OFF_MS = P .. 'claimed:submit:' .. worker, 1048576, 30000
 local NEVER_SENT = { 'expired', { 'error', 'submit-deadline: not submitted in time' } }
-local UNANSWERED =
-  { 'failed', { 'error', 'submit-unconfirmed: a POST was sent, its answer never came' } }
+local UNANSWERED = { 'failed', { 'error', 'submit-unconfirmed: a POST was sent, its answer never came' } }
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 -- What is read of a member: an operator's marks are on unconfirmed jobs only.
 local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'push-trust',
-  unpack(DEADLINE) } }
+  'use-case-id', 'customer-id', unpack(DEADLINE) } }
 READ.unconfirmed = { unpack(READ.submit) }
-table.insert(READ.unconfirmed, 'resend')
-table.insert(READ.unconfirmed, 'held')
+READ.unconfirmed[#READ.submit + 1], READ.unconfirmed[#READ.submit + 2] = 'resend', 'held'
 
 -- checks
-local gated, again = gate('submit', now, limit, rate), taken_before(claimed, number)
+local gated, again = gate('submit', now, limit, rate, worker), taken_before(claimed, number)
 if not again and redis.call('EXISTS', P .. 'paused') == 1 then
-  return { now, '', gated.state or '', 0, {}, 0, 0, 0 }
+  return { now, '', gated.state or '', 0, {}, 0, 0, 0, '' }
 end
 local halted = gated.state == 'halted'
 local halt_ended = halted and now or num(ask('GET', P .. 'halt-ended:submit'))
 local items, last, bytes, taken, records, claims, posts, marked = {}, 0, 0, {}, {}, {}, {}, {}
 
-local function give(id, claim, attempts, retries, unconfirmed)
+local function give(id, claim, begun, pair, attempts, retries, unknown)
   local body = ask('GET', P .. 'body:' .. id) or false
   bytes = bytes + (body and #body or 0)
   taken[#taken + 1] = id
-  items[last + 1], items[last + 2], items[last + 3] = id, claim, body
-  items[last + 4], items[last + 5], items[last + 6] = attempts, retries, unconfirmed
-  last = last + 6
+  items[last + 1], items[last + 2], items[last + 3], items[last + 4] = id, claim, body, begun
+  items[last + 5], items[last + 6], items[last + 7], items[last + 8] = pair, attempts, retries, unknown
+  last = last + 8
 end
 
 local function give_again(id)
-  local state, claim, holder, attempts, retries, unconfirmed = unpack(read(P .. 'job:' .. id, 'state',
-    'claim', 'worker', 'attempts', 'retries', 'unconfirmed'), 1, 6)
+  local state, claim, holder, posted, attempts, retries, unconfirmed = unpack(read(P .. 'job:' .. id,
+    'state', 'claim', 'worker', 'posts', 'attempts', 'retries', 'unconfirmed'), 1, 7)
   if state == 'submitting' and holder == worker and in_hand(id) then
-    give(id, claim, attempts, retries, unconfirmed)
+    give(id, claim, posted, pair_of(P .. 'job:' .. id), attempts, retries, unconfirmed)
   end
 end
 
@@ -73,8 +74,9 @@ end
 -- ends with these changes, or is not in its place.
 local function look(id, place)
   local record = P .. 'job:' .. id
-  local state, claim, posted, attempts, retries, unconfirmed, push_trust, accepted_at, not_before,
-    retried_at, expires_at, resend, held = unpack(read(record, unpack(READ[place])), 1, 13)
+  local state, claim, posted, attempts, retries, unconfirmed, push_trust, use_case_id, customer_id,
+    accepted_at, not_before, retried_at, expires_at, resend, held =
+    unpack(read(record, unpack(READ[place])), 1, 15)
   if state ~= EXPECTED[place] then return 'misplaced' end
   if push_trust and push_trust ~= '' then
     local url = unpack(read(record, 'pushed-url'), 1, 1)
@@ -89,14 +91,14 @@ local function look(id, place)
   local n = #taken + 1
   records[n], claims[n], posts[n] = record, int(num(claim) + 1), int(num(posted) + 1)
   if resend or held then marked[#marked + 1] = record end
-  give(id, claims[n], attempts, retries, unconfirmed)
+  give(id, claims[n], posts[n], join_pair(use_case_id, customer_id), attempts, retries, unconfirmed)
   return 'taken'
 end
 
 local others, leaving, left = {}, { submit = {}, unconfirmed = {} }, gated.take
 local function look_through(place)
   local due, leaves = due_members(place, now, left, gated), leaving[place]
-  if not gated.probe then left = left - #due end
+  if not gated.picks then left = left - #due end
   for _, id in ipairs(due) do
     if bytes >= MAX_REPLY_BYTES or #taken >= gated.take then return end
     local verdict, detail = look(id, place)
@@ -109,10 +111,11 @@ end
 
 if again then
   for _, id in ipairs(again) do give_again(id) end
-elseif gated.take > 0 then
-  look_through(gated.probe and 'submit' or 'unconfirmed')
-  look_through(gated.probe and 'unconfirmed' or 'submit')
+elseif gated.take > 0 and not gated.asks then
+  look_through(gated.picks and 'submit' or 'unconfirmed')
+  look_through(gated.picks and 'unconfirmed' or 'submit')
 end
+local to_check = not again and transaction_to_check(gated) or ''
 
 -- writes
 if again then
@@ -127,6 +130,8 @@ elseif #taken > 0 then
   end
   for _, record in ipairs(marked) do redis.call('HDEL', record, 'resend', 'held') end
   pass('submit', gated, taken, now, lease_ms)
+elseif to_check ~= '' then
+  pass('submit', gated, { 'check' }, now, lease_ms)
 end
 
 local out = {}
@@ -145,8 +150,6 @@ end
 wind_up(retention)
 if #out > 0 then count('quarantined', #out) end
 for place, ids in pairs(leaving) do leave(place, ids) end
-local next_due = math.min(tonumber(head('unconfirmed')) or math.huge,
-  tonumber(head('submit')) or math.huge)
-next_due = next_due < math.huge and math.max(next_due, gated.again_at or 0) or ''
-return { now, next_due, gated.state or '', is_probe('submit', gated, taken, again) and 1 or 0, out,
-  ended_as('expired'), ended_as('failed'), ended_as('completed'), unpack(items, 1, last) }
+return { now, next_due(gated, 'unconfirmed', 'submit'), gated.state or '',
+  is_probe('submit', gated, taken, again) and 1 or 0, out, ended_as('expired'), ended_as('failed'),
+  ended_as('completed'), to_check, unpack(items, 1, last) }

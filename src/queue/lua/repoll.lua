@@ -12,9 +12,10 @@
 -- Why: `pushed-at` is later than `next-at` when a push came during the check: the next one is due
 --   for it. An expired job is checked for its push alone, so that both stay the same.
 local now, worker = clock(ARGV[1]), ARGV[2]
-local ITEM, FIRST = 5, 3
+local ITEM, FIRST, FAILING_KEPT_MS = 5, 3, 3600000
 
 -- checks
+local came_to_nothing = false
 local codes, due, moves, leaving = {}, {}, {}, {}
 for at = FIRST, #ARGV, ITEM do
   local id, claim, delay_ms, streak, event = unpack(ARGV, at, at + ITEM - 1)
@@ -31,6 +32,7 @@ for at = FIRST, #ARGV, ITEM do
     end
     due[#due + 1], due[#due + 2] = next_at, id
     leaving[#leaving + 1] = id
+    came_to_nothing = came_to_nothing or streak ~= '' and streak ~= old_streak
     moves[#moves + 1] = { record = record, next_at = next_at, recoveries = recoveries,
       history = remember(history, accepted_at, now, event), again = again,
       streak = streak ~= '' and { 'streak', streak } or {}, over = streak == '' and old_streak }
@@ -47,4 +49,9 @@ for _, move in ipairs(moves) do
   if move.again then redis.call('HSET', move.record, 'pushed-at', move.next_at) end
 end
 leave('leases', leaving)
+-- Since when checks come to nothing: a beat that knows of a good one takes it away.
+if came_to_nothing then
+  redis.call('SET', P .. 'checks-fail-since', int(now), 'NX')
+  redis.call('PEXPIRE', P .. 'checks-fail-since', FAILING_KEPT_MS)
+end
 return codes

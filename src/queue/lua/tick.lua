@@ -9,10 +9,15 @@
 -- ARGV[5] backoff_max_ms: the longest wait before a submit and before a probe of that stage
 -- ARGV[6] unconfirmed_grace_ms: submit.unconfirmed_grace
 -- ARGV[7] poll_max_ms: the longest wait before a check and before a probe of that stage
+-- ARGV[8] max_age_ms: submit.max_age
+-- ARGV[9], ARGV[10] good_ms: how long ago this worker had a good answer to a submit, and to a check;
+--   '' = none since its last beat
+-- ARGV[11] ill: in words what is wrong with this worker alone ('' = nothing)
 -- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
 --   reason ('' = open) and when it is tried again of the stages submit and poll; 1 when the clock
---   had gone back, 2 while there is more to be pulled in for it; then the names of at most 10 silent
---   workers
+--   had gone back, 2 while there is more to be pulled in for it; how long ago any worker had a good
+--   answer to a check, in ms ('' = not lately); then the names of at most 10 silent workers
+-- Why: a pause does not age jobs, also when somebody ends it by a DEL.
 -- Why: the server's clock may go back, by a failover for one. What was stored by the earlier clock
 --   would then stand still for the difference, so it is pulled in to what it may be at most from
 --   now, a batch a call. P`clock keeps the latest time that a beat saw until that is done, and how
@@ -22,6 +27,10 @@ local backoff_max_ms, unconfirmed_grace_ms, poll_max_ms = tonumber(ARGV[5]), ton
   tonumber(ARGV[7])
 -- Clocks are adjusted by less than this all the time.
 local BACK_MS, BATCH = 2000, 100
+-- So long good answers are remembered.
+local GOOD_KEPT_MS = 3600000
+local max_age_ms, ill = ARGV[8], ARGV[11]
+local good_ms = { submit = tonumber(ARGV[9]), poll = tonumber(ARGV[10]) }
 local STAGES = { 'submit', 'poll' }
 local LONGEST_WAIT_MS = { submit = backoff_max_ms, poll = poll_max_ms }
 
@@ -76,9 +85,20 @@ elseif went_back or now > latest then
   redis.call('SET', P .. 'clock', int(now) .. ' 0')
 end
 redis.call('ZADD', P .. 'workers', int(now), worker)
-local reply = { now, redis.call('EXISTS', P .. 'paused'), head('submit'), head('unconfirmed'),
-  head('poll') }
+if ill ~= '' then
+  ask('HSET', P .. 'ill', worker, ill)
+elseif redis.call('EXISTS', P .. 'ill') == 1 then
+  ask('HDEL', P .. 'ill', worker, unpack(silent))
+end
+local paused = redis.call('EXISTS', P .. 'paused')
+if paused == 1 then redis.call('SET', P .. 'halt-ended:submit', int(now), 'PX', max_age_ms) end
+local reply = { now, paused, head('submit'), head('unconfirmed'), head('poll') }
 for _, stage in ipairs(STAGES) do
+  local good = P .. 'good:' .. stage
+  if good_ms[stage] then
+    ask('ZADD', good, int(now - good_ms[stage]), worker)
+    ask('ZREMRANGEBYSCORE', good, '-inf', int(now - GOOD_KEPT_MS))
+  end
   local state, reason, next_probe, learned, growth =
     unpack(read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe', 'rate', 'growth'), 1, 5)
   -- A limit is over also when nobody calls any more.
@@ -92,6 +112,11 @@ for _, stage in ipairs(STAGES) do
   reply[#reply + 1] = num(next_probe)
 end
 reply[#reply + 1] = (went_back and 1 or 0) + (unfinished and 1 or 0)
+local _, checked_at = unpack(ask('ZRANGE', P .. 'good:poll', 0, 0, 'REV', 'WITHSCORES') or {}, 1, 2)
+reply[#reply + 1] = checked_at and int(math.max(0, now - num(checked_at))) or ''
+if num(checked_at) > num(ask('GET', P .. 'checks-fail-since')) then
+  redis.call('DEL', P .. 'checks-fail-since')
+end
 for _, name in ipairs(silent) do
   -- What no worker calls itself was written by hand.
   if name:find('[^!-~]') then

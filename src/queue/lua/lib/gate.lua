@@ -1,15 +1,20 @@
--- How many calls a stage may begin now: closed stages are probed by one call at a time, and rates
--- are kept by the generic cell rate algorithm (GCRA), whose terms are used here: calls are spaced by
--- the emission interval, the theoretical arrival time (TAT) says when the next one would come, and
--- as many as the burst tolerance lets through may come early.
+-- How many calls a stage may begin now, and of which jobs: closed stages are probed by one call at a
+-- time, and rates are kept by the generic cell rate algorithm (GCRA), whose terms are used here: calls
+-- are spaced by the emission interval, the theoretical arrival time (TAT) says when the next one would
+-- come, and as many as the burst tolerance lets through may come early.
 
 -- A learned rate that has grown to so many calls a second, or to the rate that is set, limits
 -- nobody any more.
 local RATE_FORGOTTEN = 1000
 -- The calls of a hundredth of a second may begin at once.
 local BURST_SECONDS = 0.01
--- A probe is picked from so many due jobs.
-local PROBE_CHOICE = 10
+-- A probe is picked from so many due jobs, spread over all of them.
+local SAMPLE = 100
+-- Within this time the others have the first try of a stage that a worker has closed, or whose probe
+-- was its own: the fault may be that worker's.
+local OTHERS_FIRST_MS = 2000
+-- Jobs of other pairs than those that are limited begin so far apart.
+local OTHER_PAIRS_MS = 200
 
 -- Calls a second that a limited stage may begin: what was learned, grown since it was reopened.
 local function learned_rate(rate, growth, reopened_at, now)
@@ -27,18 +32,44 @@ local function gcra(stage, calls_a_second, now, limit)
     tolerance = tolerance, again_at = math.ceil(tat - tolerance) }
 end
 
+-- The pairs that a stage's hash names, as the keys of a table.
+local function named_pairs(text)
+  local named = {}
+  for pair in (text or ''):gmatch('[^\n]+') do named[pair] = true end
+  return named
+end
+
+-- The gate of a stage that is halted or broken.
+local function probing(stage, state, now, limit, worker)
+  local next_probe, closed_by, probed, sticky, pairs_text, asks, answered = unpack(read(P .. 'stage:'
+    .. stage, 'next-probe', 'closed-by', 'probed', 'sticky', 'pairs', 'asks', 'answered'), 1, 7)
+  local from = num(next_probe)
+  if closed_by == worker and now < from + OTHERS_FIRST_MS
+    and num(ask('ZCOUNT', P .. 'workers', '(' .. int(now - OTHERS_FIRST_MS), '+inf')) > 1 then
+    from = from + OTHERS_FIRST_MS
+  end
+  local must_ask = asks == '1' and answered ~= '1'
+  if now < from then return { state = state, take = 0, asks = must_ask, again_at = from } end
+  return { state = state, take = math.min(limit, 1), picks = true, probe = true, avoid = probed or '',
+    sticky = sticky == '1' and probed, pairs = named_pairs(pairs_text), asks = must_ask }
+end
+
 -- How many calls a stage may begin now, at most `limit`, and at `rate` a second ('' = any).
 -- Returns a table: `state` of its hash P`stage:<stage>`, if there is one; `take`; `probe`, whether
--- it is one call to find out how the API is, by another job than `avoid`; `again_at`, when to ask
--- again if nothing may be taken; what `gcra` knows while a rate counts; `forget`, whether a limit
--- is over. Changes nothing.
-local function gate(stage, now, limit, rate)
-  local state, next_probe, probed, learned, growth =
-    unpack(read(P .. 'stage:' .. stage, 'state', 'next-probe', 'probed', 'rate', 'growth'), 1, 5)
+-- it is one call to find out how the API is, rather by another job than `avoid` and of another pair than
+-- `pairs`, or by the job `sticky`, or if it `asks`, by a status check; `picks`, whether jobs are picked
+-- from all that are due; `again_at`, when to ask again if nothing may be taken; what `gcra` knows while
+-- a rate counts; `forget`, whether a limit is over. Changes nothing.
+local function gate(stage, now, limit, rate, worker)
+  local state, next_probe, learned, growth, limited_pairs, next_other = unpack(read(P .. 'stage:'
+    .. stage, 'state', 'next-probe', 'rate', 'growth', 'pairs', 'next-other'), 1, 6)
+  if state and state ~= 'limited' then return probing(stage, state, now, limit, worker) end
   next_probe = num(next_probe)
-  if state and now < next_probe then return { state = state, take = 0, again_at = next_probe } end
-  if state and state ~= 'limited' then
-    return { state = state, take = math.min(limit, 1), probe = true, avoid = probed or '' }
+  if state and now < next_probe then
+    local again_at = limited_pairs and math.min(math.max(now, num(next_other)), next_probe) or next_probe
+    if again_at > now then return { state = state, take = 0, again_at = again_at } end
+    return { state = state, take = math.min(limit, 1), picks = true, others = true,
+      pairs = named_pairs(limited_pairs), again_at = now + OTHER_PAIRS_MS }
   end
   local set = tonumber(rate) or math.huge
   local learned_now = state and learned_rate(learned, growth, next_probe, now) or math.huge
@@ -51,27 +82,64 @@ local function gate(stage, now, limit, rate)
   return limited
 end
 
--- The due members of a place for as many calls as the gate allows. A probe looks at some more, the
--- job of the last one comes last.
-local function due_members(place, now, limit, gated)
-  local found = ask('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0,
-    gated.probe and PROBE_CHOICE or limit) or {}
-  if not gated.probe then return found end
-  local due = {}
-  for _, id in ipairs(found) do
-    if id ~= gated.avoid then due[#due + 1] = id end
+-- Some due members of a place, spread over all that are due, in an order that differs from call to
+-- call.
+local function sample(place, now, how_many)
+  local due, found = num(ask('ZCOUNT', P .. place, '-inf', now)), {}
+  math.randomseed(now)
+  local step, first = math.max(1, math.floor(due / how_many)), math.random(0, math.max(0, due - 1))
+  for n = 0, math.min(due, how_many) - 1 do
+    local rank = (first + n * step) % due
+    found[#found + 1] = unpack(ask('ZRANGE', P .. place, rank, rank) or {}, 1, 1)
   end
-  if #due < #found then due[#due + 1] = gated.avoid end
+  return found
+end
+
+-- The due members of a place for as many calls as the gate allows. A probe looks at some more: those of
+-- the pairs that are known to be refused come late, and the job of the last probe comes last.
+local function due_members(place, now, limit, gated)
+  if gated.sticky and num(ask('ZSCORE', P .. place, gated.sticky)) > 0 then return { gated.sticky } end
+  if not gated.picks then
+    return ask('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit) or {}
+  end
+  if not gated.pairs then return sample(place, now, limit) end
+  local due, named, last = {}, {}, {}
+  for _, id in ipairs(sample(place, now, SAMPLE)) do
+    local list = due
+    if id == gated.avoid then
+      list = last
+    elseif gated.pairs[pair_of(P .. 'job:' .. id)] then
+      list = named
+    end
+    list[#list + 1] = id
+  end
+  if gated.others then return due end
+  for _, list in ipairs({ named, last }) do
+    for _, id in ipairs(list) do due[#due + 1] = id end
+  end
   return due
+end
+
+-- Which transaction to check before a POST is tried: one of an accepted job, else one that nobody has;
+-- nil while there is nothing to be sent, for then nobody wants to know.
+local function transaction_to_check(gated)
+  if not gated.asks or gated.take == 0 or head('submit') == '' and head('unconfirmed') == '' then
+    return nil
+  end
+  local accepted = unpack(ask('ZRANGE', P .. 'poll', 0, 0) or {}, 1, 1)
+  return accepted and unpack(read(P .. 'job:' .. accepted, 'whilter-request-id'), 1, 1) or 'reelq-check'
 end
 
 -- Notes that a stage begins calls for the jobs that were taken. A probe is not repeated by others
 -- before `patience_ms` is over: its caller may have died.
 local function pass(stage, gated, taken, now, patience_ms)
-  if gated.forget then redis.call('DEL', P .. 'stage:' .. stage) end
+  local hash = P .. 'stage:' .. stage
+  if gated.forget then redis.call('DEL', hash) end
   if gated.probe then
-    redis.call('HSET', P .. 'stage:' .. stage, 'next-probe', int(now + patience_ms), 'probed',
-      taken[#taken], 'probing', '1')
+    redis.call('HSET', hash, 'next-probe', int(now + patience_ms), 'probed', taken[#taken], 'probing',
+      '1')
+  elseif gated.others then
+    redis.call('HSET', hash, 'next-other', int(now + OTHER_PAIRS_MS))
   elseif gated.emission_interval then
     local tat = gated.tat + #taken * gated.emission_interval
     gated.again_at = math.ceil(tat - gated.tolerance)
@@ -79,9 +147,18 @@ local function pass(stage, gated, taken, now, patience_ms)
   end
 end
 
--- Whether what a claim took is a probe of a closed stage; `again`: by an earlier call.
+-- When the next call may begin, of a stage that takes jobs from these places; '' when they are empty.
+local function next_due(gated, ...)
+  local first = math.huge
+  for _, place in ipairs({ ... }) do first = math.min(first, tonumber(head(place)) or math.huge) end
+  if first == math.huge then return '' end
+  -- A status check waits for no job to be due.
+  return math.max(gated.asks and 0 or first, gated.again_at or 0)
+end
+
+-- Whether what a claim took is to find out how a closed stage is; `again`: by an earlier call.
 local function is_probe(stage, gated, taken, again)
-  if not again then return gated.probe and #taken > 0 end
+  if not again then return (gated.probe or gated.others) and #taken > 0 end
   local probed, probing = unpack(read(P .. 'stage:' .. stage, 'probed', 'probing'), 1, 2)
   local id = unpack(taken, 1, 1)
   return id and probed == id and probing == '1'

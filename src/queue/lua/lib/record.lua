@@ -53,6 +53,15 @@ local function read(record, ...)
   return {}
 end
 
+-- The pair of a job, which may be at fault as one: its template and its customer.
+local function join_pair(use_case_id, customer_id)
+  return (use_case_id or '') .. ' ' .. (customer_id or '')
+end
+
+local function pair_of(record)
+  return join_pair(unpack(read(record, 'use-case-id', 'customer-id'), 1, 2))
+end
+
 -- Adds to the running totals. A total is never worth a job: if somebody has put something else
 -- there, nothing is counted.
 local function count(what, how_many)
