@@ -24,4 +24,4 @@ pub use received::{is_media_url, is_transaction_id};
 pub use request::{Entry, EntryFields, Problem, Problems, Request, UnknownFields};
 pub use stage::{PerStage, Stage};
 #[cfg(feature = "worker")]
-pub use streak::Streak;
+pub use streak::{BadAnswer, CheckedAt, Streak};

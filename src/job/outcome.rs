@@ -54,6 +54,9 @@ pub enum SubmitOutcome {
     },
     /// The API will never accept this request.
     Rejected(Fault),
+    /// It conflicts with something (409), and the answer names no id. If an earlier POST of the same
+    /// job was begun, that is most likely what the API has.
+    Conflicts(Fault),
     /// Likewise, and yet the answer names an id. After a POST of the same job whose fate is
     /// unknown, it is the id of that one (docs/contract.md, section 7).
     RejectedWithId {
@@ -105,7 +108,10 @@ pub enum ApiSignal {
     /// It was sent something and did not answer. That may be this process's own fault.
     Silent,
     /// It does not work, and surely bought nothing: 500 and the like.
-    Failing,
+    Failing {
+        /// Whether it says when to come again (503 with `Retry-After`).
+        wants_to_wait: bool,
+    },
     /// Something in front of it does not get an answer (502, 504): it may have bought.
     Gateway,
     /// It wants to be called less, and not before this time is over.
@@ -130,10 +136,13 @@ impl Outcome for SubmitOutcome {
         match self {
             Self::NotTried { .. } | Self::HandedBack { .. } => ApiSignal::Nothing,
             Self::Rejected(fault) if fault.code == ErrorCode::InvalidJob => ApiSignal::Nothing,
-            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => {
-                ApiSignal::Alive
+            Self::Accepted { .. }
+            | Self::Rejected(_)
+            | Self::Conflicts(_)
+            | Self::RejectedWithId { .. } => ApiSignal::Alive,
+            Self::RetryLater { retry_after, .. } => {
+                ApiSignal::Failing { wants_to_wait: retry_after.is_some() }
             }
-            Self::RetryLater { .. } => ApiSignal::Failing,
             Self::Limited { retry_after, .. } => ApiSignal::Limited(*retry_after),
             Self::NotSent { .. } => ApiSignal::Unreachable,
             Self::Unknown { by_gateway: true, .. } => ApiSignal::Gateway,
@@ -153,7 +162,10 @@ impl Outcome for SubmitOutcome {
             | Self::Refused { detail, .. }
             | Self::Unknown { detail, .. }
             | Self::NotUnderstood { detail, .. } => Some(detail),
-            Self::Accepted { .. } | Self::Rejected(_) | Self::RejectedWithId { .. } => None,
+            Self::Accepted { .. }
+            | Self::Rejected(_)
+            | Self::Conflicts(_)
+            | Self::RejectedWithId { .. } => None,
         }
     }
 }
@@ -236,7 +248,9 @@ impl Outcome for StatusOutcome {
         match self {
             Self::Ready { .. } | Self::NotYet | Self::Failed(_) => ApiSignal::Alive,
             Self::NotFound { .. } | Self::BadRequest { .. } => ApiSignal::Answered,
-            Self::RetryLater { .. } => ApiSignal::Failing,
+            Self::RetryLater { retry_after, .. } => {
+                ApiSignal::Failing { wants_to_wait: retry_after.is_some() }
+            }
             Self::Limited { retry_after, .. } => ApiSignal::Limited(*retry_after),
             Self::NotSent { .. } => ApiSignal::Unreachable,
             Self::Unanswered { .. } => ApiSignal::Silent,

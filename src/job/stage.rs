@@ -55,6 +55,14 @@ impl<T> PerStage<T> {
         }
     }
 
+    /// The value of one stage, to be changed.
+    pub fn of_mut(&mut self, stage: Stage) -> &mut T {
+        match stage {
+            Stage::Submit => &mut self.submit,
+            Stage::Poll => &mut self.poll,
+        }
+    }
+
     /// Each stage with its value.
     pub fn iter(&self) -> impl Iterator<Item = (Stage, &T)> {
         Stage::ALL.into_iter().map(|stage| (stage, self.of(stage)))

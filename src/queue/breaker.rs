@@ -6,8 +6,11 @@ use std::time::Duration;
 use super::error::QueueError;
 use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
-use super::wire::{command, milliseconds};
+use super::wire::{command, milliseconds, or_nothing};
 use crate::job::{JobId, Millis, Stage};
+
+/// Stands for a job's id where the status check that comes before a POST is meant (`lua/breaker.lua`).
+const STATUS_CHECK: &str = "check";
 
 /// Whether a stage makes calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -89,6 +92,8 @@ pub enum BreakerEvent {
     Limited,
     /// A probe found it as it was.
     ProbeFailed,
+    /// The status check that was to come before a POST was answered.
+    Answers,
     /// It works: open.
     Alive,
 }
@@ -100,6 +105,7 @@ impl BreakerEvent {
             Self::Broken => StageState::Broken.as_str(),
             Self::Limited => StageState::Limited.as_str(),
             Self::ProbeFailed => "failed",
+            Self::Answers => "answered",
             Self::Alive => "alive",
         }
     }
@@ -118,8 +124,54 @@ pub struct Report<'a> {
     pub wait: Duration,
     /// The longest that this wait grows to.
     pub wait_at_most: Duration,
+    /// Of which job the call was; `None`: it was the status check that comes before a POST.
+    pub job: Option<&'a JobId>,
     /// Whose call it was.
-    pub job: &'a JobId,
+    pub worker: &'a str,
+    /// How long ago the run of bad signs began.
+    pub run_for: Duration,
+    /// How long ago this worker last had a good answer in this stage.
+    pub good_ago: Option<Duration>,
+    /// Whose good answers would show that the fault is this worker's own.
+    pub witnesses: Witnesses,
+    /// Whether the call may have bought something: then a status check comes before the next POST.
+    pub may_have_bought: bool,
+    /// Whether the next probe may be of the same job: it surely bought nothing.
+    pub may_stay: bool,
+    /// The pairs that were refused, one a line.
+    pub pairs: &'a str,
+}
+
+/// Whose good answers show that a fault is a worker's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witnesses {
+    /// Nobody's: it is the API that fails.
+    Nobody,
+    /// Those of other workers in the same stage.
+    SameStage,
+    /// Those of other workers in any stage.
+    AnyStage,
+}
+
+impl Witnesses {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "",
+            Self::SameStage => "stage",
+            Self::AnyStage => "any",
+        }
+    }
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It said nothing new.
+    Nothing,
+    /// The stage has changed.
+    Changed,
+    /// Others are well: the fault is the reporter's own.
+    Own,
 }
 
 impl RuledQueue {
@@ -144,19 +196,33 @@ impl RuledQueue {
         Ok(left.min(apart))
     }
 
-    /// Closes a stage for the whole fleet, or lets it go on. Says whether that changed anything.
+    /// Closes a stage for the whole fleet, or lets it go on.
     ///
     /// # Errors
     /// What the server answered; repeating the call is safe.
-    pub async fn report(&self, report: Report<'_>) -> Result<bool, QueueError> {
+    pub async fn report(&self, report: Report<'_>) -> Result<Reported, QueueError> {
         let call = Call::new(Name::Breaker, &self.keys, self.now_ms)
             .arg(report.stage.as_str())
             .arg(report.event.as_str())
             .arg(report.reason)
             .arg(milliseconds(report.wait))
             .arg(milliseconds(report.wait_at_most))
-            .arg(report.job.as_str())
-            .arg(milliseconds(self.rules.max_age));
-        self.connection.call(&call).await
+            .arg(report.job.map_or(STATUS_CHECK, JobId::as_str))
+            .arg(milliseconds(self.rules.max_age))
+            .arg(report.worker)
+            .arg(milliseconds(report.run_for))
+            .arg(or_nothing(report.good_ago))
+            .arg(report.witnesses.as_str())
+            .arg(u8::from(report.may_have_bought))
+            .arg(u8::from(report.may_stay))
+            .arg(report.pairs);
+        Ok(match self.connection.call(&call).await? {
+            0 => Reported::Nothing,
+            1 => Reported::Changed,
+            2 => Reported::Own,
+            other => {
+                return Err(QueueError::Unexpected(format!("breaker.lua answered {other}")));
+            }
+        })
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::breaker::StageState;
+use super::by_hand::Text;
 use super::error::QueueError;
 use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
@@ -44,8 +45,10 @@ pub struct Claimed<J> {
     pub next_in: Option<Duration>,
     /// Whether the stage is closed, for the whole fleet.
     pub state: StageState,
-    /// Whether this job is to find out how the API is, while the stage is halted or broken.
+    /// Whether this job is to find out how the API is, while the stage is closed.
     pub is_probe: bool,
+    /// The transaction to check, to find out whether the API is there, before a POST is tried.
+    pub to_check: Option<String>,
 }
 
 /// Jobs that were not to be submitted any more when they were to be claimed. They have ended.
@@ -72,6 +75,10 @@ pub struct SubmitClaim {
     pub retries: u32,
     /// How many of its POSTs were never answered.
     pub unconfirmed: u32,
+    /// How many POSTs of it were begun, this one included.
+    pub posts: u32,
+    /// Its template and customer: what it shares a fault with.
+    pub pair: String,
     /// Its request body; empty: it is gone from Redis.
     pub body: Vec<u8>,
 }
@@ -85,6 +92,8 @@ pub struct PollClaim {
     pub claim: Claim,
     /// The API's id.
     pub whilter_request_id: String,
+    /// Its template and customer: what it shares a fault with.
+    pub pair: String,
     /// Status checks so far, this one included.
     pub polls: u32,
     /// How late this check is.
@@ -175,7 +184,7 @@ impl Head {
                 Err(id) => unreadable.push(id),
             }
         }
-        Claimed { jobs, quarantined, unreadable, next_in, state, is_probe }
+        Claimed { jobs, quarantined, unreadable, next_in, state, is_probe, to_check: None }
     }
 }
 
@@ -185,10 +194,12 @@ fn read_submit(reply: Vec<Value>) -> Result<(Claimed<SubmitClaim>, Overdue), Que
     let head = Head::take(&mut values)?;
     let overdue =
         Overdue { expired: values.take()?, failed: values.take()?, completed: values.take()? };
-    let mut items = Vec::with_capacity(values.len() / 6);
+    let to_check = Some(values.take::<Text>()?.0).filter(|it| !it.is_empty());
+    let mut items = Vec::with_capacity(values.len() / 8);
     while values.len() > 0 {
         let (id, claim) = (values.take_text()?, Claim(values.take_number()?.unwrap_or_default()));
         let body = values.take_bytes()?.unwrap_or_default();
+        let (posts, pair) = (values.take_count()?, values.take::<Text>()?.0);
         let (attempts, retries) = (values.take_count()?, values.take_count()?);
         let unconfirmed = values.take_count()?;
         items.push(job_id(id).map(|id| SubmitClaim {
@@ -197,10 +208,12 @@ fn read_submit(reply: Vec<Value>) -> Result<(Claimed<SubmitClaim>, Overdue), Que
             attempts,
             retries,
             unconfirmed,
+            posts,
+            pair,
             body,
         }));
     }
-    Ok((head.with(items), overdue))
+    Ok((Claimed { to_check, ..head.with(items) }, overdue))
 }
 
 /// Reads the reply of `lua/claim_poll.lua`.
@@ -208,10 +221,11 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
     let mut values = Values::new(reply);
     let head = Head::take(&mut values)?;
     let now = head.now;
-    let mut items = Vec::with_capacity(values.len() / 11);
+    let mut items = Vec::with_capacity(values.len() / 12);
     while values.len() > 0 {
         let (id, claim) = (values.take_text()?, values.take_number()?.unwrap_or_default());
-        let (polls, whilter_request_id) = (values.take_count()?, values.take_text()?);
+        let (polls, pair) = (values.take_count()?, values.take::<Text>()?.0);
+        let whilter_request_id = values.take_text()?;
         let next_at = values.take_number()?;
         let due_at = next_at.unwrap_or(now.0);
         // From the acceptance, or from the operator's retry if that was later.
@@ -230,6 +244,7 @@ fn read_poll(reply: Vec<Value>) -> Result<Claimed<PollClaim>, QueueError> {
             id,
             claim: Claim(claim),
             whilter_request_id,
+            pair,
             polls,
             late_by: between(Millis(due_at), now),
             age: between(Millis(since), now),

@@ -9,11 +9,22 @@ use super::by_hand::Text;
 use super::error::QueueError;
 use super::handle::RuledQueue;
 use super::scripts::{Call, Name};
-use super::wire::{Values, milliseconds};
+use super::wire::{Values, milliseconds, or_nothing};
 use crate::job::{Millis, PerStage};
 
 /// A worker that has not beaten for so long counts as dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(4);
+
+/// What a worker says with a beat.
+#[derive(Clone, Debug)]
+pub struct Beat<'a> {
+    /// Its name.
+    pub worker: &'a str,
+    /// How long ago it had a good answer of the API; `None`: not since its last beat.
+    pub good_ago: PerStage<Option<Duration>>,
+    /// What is wrong with it alone, in words.
+    pub ill: Option<&'a str>,
+}
 
 /// What a beat brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +39,8 @@ pub struct Tick {
     pub stages: PerStage<StageView>,
     /// The server's clock.
     pub clock: ServerClock,
+    /// How long ago a check of any worker was understood; `None`: not lately.
+    pub understood_ago: Option<Duration>,
     /// Workers that have not beaten for [`SILENT_AFTER`].
     pub silent: Vec<String>,
 }
@@ -49,15 +62,19 @@ impl RuledQueue {
     ///
     /// # Errors
     /// What the server answered.
-    pub async fn tick(&self, worker: &str) -> Result<Tick, QueueError> {
+    pub async fn tick(&self, beat: Beat<'_>) -> Result<Tick, QueueError> {
         let rules = &self.rules;
         let call = Call::new(Name::Tick, &self.keys, self.now_ms)
-            .arg(worker)
+            .arg(beat.worker)
             .arg(milliseconds(SILENT_AFTER))
             .arg(milliseconds(rules.lease))
             .arg(milliseconds(rules.backoff_max))
             .arg(milliseconds(rules.unconfirmed_grace))
-            .arg(milliseconds(rules.poll_max));
+            .arg(milliseconds(rules.poll_max))
+            .arg(milliseconds(rules.max_age))
+            .arg(or_nothing(beat.good_ago.submit))
+            .arg(or_nothing(beat.good_ago.poll))
+            .arg(beat.ill.unwrap_or_default());
         read_tick(self.connection.call(&call).await?)
     }
 
@@ -99,10 +116,13 @@ fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
         1 => ServerClock::WentBack,
         _ => ServerClock::PullingIn,
     };
+    let understood_ago: Option<u64> = values.take_if_given()?;
     let mut silent = Vec::new();
     while values.len() > 0 {
         silent.push(values.take()?);
     }
     let due_in = PerStage { submit, poll };
-    Ok(Tick { now: Millis(now), paused: paused == 1, due_in, stages, clock, silent })
+    let understood_ago = understood_ago.map(Duration::from_millis);
+    let (now, paused) = (Millis(now), paused == 1);
+    Ok(Tick { now, paused, due_in, stages, clock, understood_ago, silent })
 }

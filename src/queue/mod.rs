@@ -32,12 +32,12 @@ mod waiters;
 mod wire;
 
 pub use admit::{ADMIT_BATCH, Admission, Admitted, Hands};
-pub use breaker::{BreakerEvent, Report, StageState, StageView};
+pub use breaker::{BreakerEvent, Report, Reported, StageState, StageView, Witnesses};
 pub use claim::{CLAIM_BATCH, Claimant, Claimed, Overdue, PollClaim, SubmitClaim};
 pub use connection::{ConnectOptions, Connection};
 pub use error::QueueError;
 pub use handle::{Memory, Queue, RuledQueue};
-pub use heartbeat::{SILENT_AFTER, ServerClock, Tick};
+pub use heartbeat::{Beat, SILENT_AFTER, ServerClock, Tick};
 pub use inbox::{Inbox, RawEntry};
 pub use keys::{KEYS, Keys, WORKERS_GROUP};
 pub use operate::{Dead, Finding, Operated};

@@ -18,6 +18,11 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Likewise, and an empty text for none.
+pub(super) fn or_nothing(duration: Option<Duration>) -> String {
+    duration.map_or_else(String::new, |it| milliseconds(it).to_string())
+}
+
 /// The values of a flat reply, taken one by one.
 pub(super) struct Values(std::vec::IntoIter<Value>);
 

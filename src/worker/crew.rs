@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::api_health::Health;
 use super::heartbeat::Heartbeat;
 use super::intake::{Admitter, Intake};
 use super::policies::{poll_policy, submit_policy};
@@ -31,6 +32,8 @@ pub(super) struct Crew {
     pub(super) watchdog: Watchdog,
     /// What steers the stages.
     pub(super) controls: PerStage<StageControls>,
+    /// How this worker itself is.
+    health: Arc<Health>,
     /// True while the Redis user has all rights.
     rights: Arc<watch::Sender<bool>>,
     /// Turns true when nothing new may be taken.
@@ -40,10 +43,13 @@ pub(super) struct Crew {
 impl Crew {
     /// What is shared, under a new name.
     pub(super) fn new(settings: &Settings, queue: RuledQueue, watchdog: Watchdog) -> Self {
+        let name: Arc<str> = unique_name().into();
+        let health = Arc::new(Health::new(watchdog.clone()));
         Self {
-            name: unique_name().into(),
+            controls: controls(settings, &queue, &name, &health),
+            name,
             watchdog,
-            controls: controls(settings, &queue),
+            health,
             rights: Arc::new(watch::Sender::new(false)),
             stopping: watch::Sender::new(false),
             queue,
@@ -64,6 +70,7 @@ impl Crew {
             queue: self.queue.clone(),
             worker: Arc::clone(&self.name),
             controls: self.controls.clone(),
+            health: Arc::clone(&self.health),
             watchdog: self.watchdog.clone(),
             loop_watch: self.watchdog.watch("heartbeat"),
             silent,

@@ -15,11 +15,12 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::api_health::Health;
 use super::redis_retry::RedisRetry;
 use super::stages::StageControls;
 use super::watchdog::{LoopWatch, Watchdog};
 use crate::job::{PerStage, Stage};
-use crate::queue::{QueueError, RuledQueue, ServerClock, Tick};
+use crate::queue::{Beat, QueueError, RuledQueue, ServerClock, Tick};
 
 /// Time between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -32,6 +33,7 @@ pub(crate) struct Heartbeat {
     pub(crate) queue: RuledQueue,
     pub(crate) worker: Arc<str>,
     pub(crate) controls: PerStage<StageControls>,
+    pub(crate) health: Arc<Health>,
     pub(crate) watchdog: Watchdog,
     pub(crate) loop_watch: LoopWatch,
     /// Workers that are to be judged dead, for the rescuer.
@@ -98,7 +100,9 @@ impl Heartbeat {
         beats: &mut u32,
     ) -> Result<ServerClock, QueueError> {
         let asked = Instant::now();
-        let tick = queue.tick(&self.worker).await?;
+        let (good_ago, ill) = (self.health.good_ago(), self.watchdog.own_fault());
+        let beat = Beat { worker: &self.worker, good_ago, ill: ill.as_deref() };
+        let tick = queue.tick(beat).await?;
         self.loop_watch.turned();
         // An answer that took so long tells of a stall, in which nobody could beat; and by a clock
         // that went back nobody can be judged.
@@ -117,6 +121,7 @@ impl Heartbeat {
         if tick.clock == ServerClock::WentBack {
             tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
+        self.health.others_understood(tick.understood_ago);
         for (stage, controls) in self.controls.iter() {
             controls.breaker.saw(tick.stages.of(stage), tick.now);
             // While the queue is paused, no submit is due.

@@ -17,7 +17,7 @@ use super::stages::apalis_backend::Entrance;
 use super::stages::submit::SubmitStage;
 use super::stages::{InHand, StageControls};
 use super::watchdog::LoopWatch;
-use crate::job::{Claim, Entry, Millis, UnknownFields};
+use crate::job::{Claim, Entry, Millis, Request, UnknownFields};
 use crate::queue::{
     ADMIT_BATCH, Admission, Admitted, Hands, Inbox, QueueError, RawEntry, RuledQueue, SubmitClaim,
 };
@@ -195,12 +195,15 @@ impl Admitter {
             report(&entry_id, &entry, *admission);
             match (admission, entry.id) {
                 (Admission::Leased, Some(id)) => {
+                    let pair = entry.request.as_ref().map(Request::pair).unwrap_or_default();
                     let job = SubmitClaim {
                         id,
                         claim: Claim(1),
                         attempts: 0,
                         retries: 0,
                         unconfirmed: 0,
+                        posts: 1,
+                        pair,
                         body: entry.body,
                     };
                     let permit = permits.as_mut().and_then(|permits| permits.split(1));

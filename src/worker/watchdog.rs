@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::job::{Millis, PerStage};
+use crate::job::{Millis, PerStage, Stage};
 use crate::queue::{QueueError, StageState, StageView};
 
 /// A loop that has not turned for so long, while Redis answers, is stuck.
@@ -44,6 +44,8 @@ struct Inner {
     /// Rights that the Redis user lacks.
     lacking: Vec<String>,
     stages: PerStage<StageView>,
+    /// What is wrong with this worker's calls while those of others are answered.
+    ill: PerStage<Option<String>>,
     /// The server's time when the stages were seen.
     seen_at: Option<Millis>,
     stopping: bool,
@@ -91,6 +93,20 @@ impl Watchdog {
     pub(crate) fn stages_seen(&self, stages: PerStage<StageView>, now: Millis) {
         let mut inner = self.lock();
         (inner.stages, inner.seen_at) = (stages, Some(now));
+    }
+
+    /// The API answers other workers and not this one, for this reason; `None`: it does again.
+    pub(crate) fn ill(&self, stage: Stage, why: Option<String>) {
+        *self.lock().ill.of_mut(stage) = why;
+    }
+
+    /// What is wrong with this worker's calls while those of others are answered, in words.
+    #[must_use]
+    pub fn own_fault(&self) -> Option<String> {
+        let inner = self.lock();
+        let ill = inner.ill.iter().filter_map(|(stage, why)| Some((stage, why.as_ref()?)));
+        let words: Vec<String> = ill.map(|(stage, why)| format!("{stage}: {why}")).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     pub(crate) fn lacks(&self, rights: Vec<String>) {
@@ -164,6 +180,8 @@ impl Watchdog {
             Some(error.unwrap_or_else(|| "Redis does not answer".to_owned()))
         } else if !lacking.is_empty() {
             Some(format!("the Redis user lacks rights: {lacking}"))
+        } else if let Some(why) = self.own_fault() {
+            Some(format!("the API answers other workers and not this one: {why}"))
         } else {
             (self.lock().stopping || self.ended().is_some()).then(|| "stopping".to_owned())
         }

@@ -98,6 +98,13 @@ impl Request {
         &self.use_case_id
     }
 
+    /// Template and customer: what jobs share a fault with (docs/contract.md, section 7). As
+    /// `join_pair` of lua/lib/record.lua writes it.
+    #[must_use]
+    pub fn pair(&self) -> String {
+        format!("{} {}", self.use_case_id, self.customer_id)
+    }
+
     /// The body as received.
     #[must_use]
     pub fn body(&self) -> &[u8] {

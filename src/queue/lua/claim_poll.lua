@@ -80,5 +80,5 @@ end
 wind_up(retention)
 if #out > 0 then count('quarantined', #out) end
 leave('poll', leaving)
-return { now, next_due(gated, 'poll'), gated.state or '', is_probe('poll', gated, taken, again) and 1 or 0, out,
-  unpack(items, 1, last) }
+return { now, next_due(gated, 'poll'), gated.state or '',
+  is_probe('poll', gated, taken, again) and 1 or 0, out, unpack(items, 1, last) }

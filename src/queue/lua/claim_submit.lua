@@ -36,7 +36,7 @@ local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
 local max_age_ms, max_unconfirmed = tonumber(ARGV[9]), tonumber(ARGV[10])
 local claimed, MAX_REPLY_BYTES, PUT_OFF_MS = P .. 'claimed:submit:' .. worker, 1048576, 30000
 local NEVER_SENT = { 'expired', { 'error', 'submit-deadline: not submitted in time' } }
-local UNANSWERED = { 'failed', { 'error', 'submit-unconfirmed: a POST was sent, its answer never came' } }
+local UNANSWERED = { 'failed', { 'error', 'submit-unconfirmed: a POST was sent and never answered' } }
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 -- What is read of a member: an operator's marks are on unconfirmed jobs only.
 local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'push-trust',

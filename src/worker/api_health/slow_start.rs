@@ -68,13 +68,18 @@ impl SlowStart {
 
     /// The stage is closed: begin again with two calls when it opens. Those in flight end.
     pub(crate) fn narrow(&self) {
+        self.narrow_to(FIRST);
+    }
+
+    /// Begin again with so many calls, unless there are fewer. Those in flight end.
+    pub(crate) fn narrow_to(&self, size: u32) {
         let mut inner = self.inner();
         inner.clean = 0;
-        if inner.size <= FIRST || inner.narrowing || inner.open {
+        if inner.size <= size || inner.narrowing || inner.open {
             return;
         }
-        let back = inner.size - FIRST;
-        (inner.size, inner.narrowing) = (FIRST, true);
+        let back = inner.size - size;
+        (inner.size, inner.narrowing) = (size, true);
         drop(inner);
         let slow_start = self.clone();
         // Whoever asks for permits next waits behind this.

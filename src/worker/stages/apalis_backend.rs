@@ -25,6 +25,7 @@ use tower::{Layer, Service};
 use super::{Cut, InHand, LeasedJob, StageControls, StageWork};
 use crate::job::{ApiSignal, Outcome};
 use crate::queue::Settlement;
+use crate::worker::api_health::Caller;
 use crate::worker::settler::{Due, Settler};
 
 /// The backend of one stage's apalis worker.
@@ -154,27 +155,37 @@ impl<S: StageWork> Settle<S> {
         if let Some(why) = why {
             fault_log.note(job.id(), why);
         }
-        let discovery = breaker.note(job.id(), signal, why.unwrap_or_default(), probe);
-        let to = work.decide(&job, outcome, since.elapsed(), &breaker);
+        let caller = Caller { id: job.id(), pair: job.pair() };
+        let discovery = breaker.note(caller, signal, why.unwrap_or_default(), probe);
+        let to = work.decide(&job, outcome, since.elapsed(), breaker.standing(probe));
         let settlement = Settlement { id: job.id().clone(), claim: job.claim(), to };
         let (until_written, written) = discovery.is_some().then(oneshot::channel).unzip();
         settler.settle(Due { settlement, job, until_written }).await;
         // The settler ends when nobody can bring anything any more.
         drop(settler);
-        let (Some(discovery), Some(written)) = (discovery, written) else { return };
         let tell = async {
-            // An error, too, says that nobody writes it any more.
-            let _ = written.await;
-            breaker.tell(discovery).await;
+            if let (Some(discovery), Some(written)) = (discovery, written) {
+                // An error, too, says that nobody writes it any more.
+                let _ = written.await;
+                breaker.tell(discovery).await;
+            }
         };
         tokio::pin!(tell);
-        tokio::select! {
-            () = &mut tell => return,
-            _ = stopping.wait_for(|it| *it) => {}
+        let is_told = tokio::select! {
+            biased;
+            () = &mut tell => true,
+            _ = stopping.wait_for(|it| *it) => false,
+        };
+        if !is_told {
+            // Until the others know, nothing is begun in this call's place; but a stop does not wait.
+            drop(permit);
+            tell.await;
+        } else if let Some(hold) = breaker.hold(signal, probe) {
+            tokio::select! {
+                () = tokio::time::sleep(hold) => {}
+                _ = stopping.wait_for(|it| *it) => {}
+            }
         }
-        // Until the others know, nothing is begun in this call's place; but a stop does not wait.
-        drop(permit);
-        tell.await;
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(crate) struct ClaimLoop<S: StageWork> {
     pub(crate) worker: Arc<str>,
     pub(crate) controls: StageControls,
     pub(crate) entrance: Entrance<S>,
+    /// How long a call may take.
+    pub(crate) call_limit: Duration,
     /// True while the Redis user has all rights.
     pub(crate) rights: watch::Receiver<bool>,
     pub(crate) loop_watch: LoopWatch,
@@ -78,6 +81,18 @@ impl<S: StageWork> ClaimLoop<S> {
         }
     }
 
+    /// Finds out whether the API is there before a POST is tried, which may be billed.
+    fn check(&self, transaction: String, permit: Option<OwnedSemaphorePermit>) {
+        let (work, controls) = (self.work.clone(), self.controls.clone());
+        let until = Instant::now() + self.call_limit;
+        tokio::spawn(async move {
+            let answered = work.check(&transaction, until).await;
+            controls.breaker.checked(answered).await;
+            drop(permit);
+            controls.alarm.ring_in(Duration::ZERO);
+        });
+    }
+
     async fn wait_to_repeat(&self, retry: &mut RedisRetry, error: &QueueError) {
         retry.wait(error).await;
         wait_for_rights(&mut self.rights.clone(), &self.loop_watch).await;
@@ -113,6 +128,9 @@ impl<S: StageWork> ClaimLoop<S> {
         }
         for id in &claimed.unreadable {
             tracing::error!(job.id = id, "skipped: its id or whilter-request-id is no text");
+        }
+        if let Some(transaction) = claimed.to_check {
+            self.check(transaction, permits.split(1));
         }
         let probe = claimed.is_probe.then_some(claimed.state);
         for job in claimed.jobs {

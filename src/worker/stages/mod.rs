@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::api_health::{Breaker, FaultLog, SlowStart};
+use super::api_health::{Breaker, FaultLog, SlowStart, Standing};
 use crate::job::{Claim, JobId, Outcome, Stage};
 use crate::queue::{Claimant, Claimed, Move, QueueError, StageState};
 use crate::whilter::Began;
@@ -48,6 +48,14 @@ pub(crate) trait StageWork: Clone + Send + Sync + Unpin + 'static {
         began: Arc<Began>,
     ) -> impl Future<Output = Self::Outcome> + Send;
 
+    /// Whether the API is there, by a status check of any transaction, which ends by `until` at the
+    /// latest; an error says in words why it is not.
+    fn check(
+        &self,
+        transaction: &str,
+        until: Instant,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
     /// What a call came to that has no answer; `began`: when its request began to be sent.
     fn cut_off(cut: Cut, began: Option<Instant>) -> Self::Outcome;
 
@@ -57,7 +65,7 @@ pub(crate) trait StageWork: Clone + Send + Sync + Unpin + 'static {
         job: &Self::Job,
         outcome: Self::Outcome,
         took: Duration,
-        breaker: &Breaker,
+        standing: Standing,
     ) -> Move;
 }
 
@@ -95,6 +103,8 @@ pub(crate) trait LeasedJob: Debug + Send + Sync + 'static {
     fn id(&self) -> &JobId;
     /// Under which claim.
     fn claim(&self) -> Claim;
+    /// Its template and customer: what it shares a fault with.
+    fn pair(&self) -> &str;
     /// The API's id of it, once there is one.
     fn whilter_request_id(&self) -> Option<&str>;
 }

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::{Cut, LeasedJob, StageWork, event};
 use crate::config::Deliverable;
 use crate::job::backoff::Backoff;
-use crate::job::{Claim, ErrorCode, Fault, JobId, Stage, StatusOutcome, Streak};
+use crate::job::{
+    BadAnswer, CheckedAt, Claim, ErrorCode, Fault, JobId, Stage, StatusOutcome, Streak,
+};
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, QueueError, RuledQueue, Source};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
-use crate::worker::api_health::Breaker;
+use crate::worker::api_health::Standing;
 
 impl LeasedJob for PollClaim {
     fn id(&self) -> &JobId {
@@ -21,6 +23,10 @@ impl LeasedJob for PollClaim {
 
     fn claim(&self) -> Claim {
         self.claim
+    }
+
+    fn pair(&self) -> &str {
+        &self.pair
     }
 
     fn whilter_request_id(&self) -> Option<&str> {
@@ -66,6 +72,11 @@ impl StageWork for PollStage {
         self.client.status(&job.id, transaction, self.deliverable, until).await
     }
 
+    async fn check(&self, _: &str, _: Instant) -> Result<(), String> {
+        // Its calls are checks themselves.
+        Ok(())
+    }
+
     fn cut_off(cut: Cut, _: Option<Instant>) -> StatusOutcome {
         let detail = cut.to_string();
         match cut {
@@ -79,13 +90,12 @@ impl StageWork for PollStage {
         job: &PollClaim,
         outcome: StatusOutcome,
         took: Duration,
-        breaker: &Breaker,
+        standing: Standing,
     ) -> Move {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        let unwell = breaker.is_closed() || breaker.refuses_many();
-        let to = self.policy.decide(job, outcome, took, unwell);
+        let to = self.policy.decide(job, outcome, took, standing.understood_ago);
         if matches!(to, Move::Finish { .. }) {
             telemetry::enqueue_to_end(job.since_admission + took);
         }
@@ -95,31 +105,30 @@ impl StageWork for PollStage {
 
 impl PollPolicy {
     /// What an outcome means for a job that is `polling` (docs/contract.md, section 7). `took` is
-    /// the time since the claim; `unwell` says that the stage is closed, or about to be: then the fault
-    /// is hardly the job's.
+    /// the time since the claim. A bad answer counts while others' checks are understood; one was
+    /// `others_understood_ago`.
     pub(crate) fn decide(
         &self,
         job: &PollClaim,
         outcome: StatusOutcome,
         took: Duration,
-        unwell: bool,
+        others_understood_ago: Option<Duration>,
     ) -> Move {
-        let age = job.age + took;
-        let streak = job.streak.as_deref().and_then(Streak::parse);
+        let at = CheckedAt { age: job.age + took, others_understood_ago };
+        let so_far = job.streak.as_deref().and_then(Streak::parse);
+        let bad = |answer| Streak::more(so_far, answer, at);
         match outcome {
             StatusOutcome::Ready { video_url, image_url } => Move::Finish {
                 end: End::Completed { video_url, image_url },
                 source: if job.is_pushed { Source::Webhook } else { Source::Poll },
             },
-            StatusOutcome::Failed(fault) => failed(fault),
-            StatusOutcome::NotYet => self.not_yet(job, age, took),
+            StatusOutcome::NotYet => self.not_yet(job, at.age, took),
             StatusOutcome::RetryLater { detail, retry_after } => {
-                let streak = Streak::unanswered(streak, age);
-                let mut again = self.again(job, age, streak, &detail, unwell);
-                if let Move::Repoll { delay, .. } = &mut again {
-                    *delay = (*delay).max(retry_after.unwrap_or_default());
-                }
-                again
+                let wait = retry_after.unwrap_or_default();
+                self.again(job, bad(BadAnswer::Unanswered), &detail, wait)
+            }
+            StatusOutcome::Limited { detail, retry_after } => {
+                self.again(job, bad(BadAnswer::Unanswered), &detail, retry_after)
             }
             // It says nothing of the API, so the run of bad answers stands as it stood.
             StatusOutcome::HandedBack { detail } => Move::Repoll {
@@ -127,25 +136,22 @@ impl PollPolicy {
                 streak: job.streak.clone().unwrap_or_default(),
                 event: event("handed back", &detail),
             },
-            StatusOutcome::NotTried { detail }
+            StatusOutcome::NotSent { detail }
+            | StatusOutcome::Unanswered { detail }
+            | StatusOutcome::NotTried { detail }
             | StatusOutcome::Refused { detail, .. }
             | StatusOutcome::NotUnderstood { detail } => {
-                self.again(job, age, Streak::unanswered(streak, age), &detail, unwell)
+                self.again(job, bad(BadAnswer::Unanswered), &detail, Duration::ZERO)
             }
             StatusOutcome::NotFound { detail } => {
-                let streak = Streak::not_found(streak, age);
-                if streak.is_unknown_transaction(age, self.not_found_grace) && !unwell {
-                    return failed(Fault::new(ErrorCode::UnknownTransaction, detail));
-                }
-                self.again(job, age, streak, &detail, unwell)
+                let fault = Fault::new(ErrorCode::UnknownTransaction, detail);
+                self.fails(job, bad(BadAnswer::NotFound), fault)
             }
             StatusOutcome::BadRequest { detail } => {
-                let streak = Streak::bad_request(streak, age);
-                if streak.is_status_refused() && !unwell {
-                    return failed(Fault::new(ErrorCode::StatusRefused, detail));
-                }
-                self.again(job, age, streak, &detail, unwell)
+                let fault = Fault::new(ErrorCode::StatusRefused, detail);
+                self.fails(job, bad(BadAnswer::BadRequest), fault)
             }
+            StatusOutcome::Failed(fault) => self.fails(job, bad(BadAnswer::Failed), fault),
         }
     }
 
@@ -163,28 +169,25 @@ impl PollPolicy {
         expire(detail)
     }
 
+    /// An answer that fails the job when it came often enough.
+    fn fails(&self, job: &PollClaim, streak: Streak, fault: Fault) -> Move {
+        if streak.ends_the_job(self.not_found_grace) {
+            return Move::Finish { end: End::Failed(fault), source: Source::Poll };
+        }
+        self.again(job, streak, &fault.detail, Duration::ZERO)
+    }
+
     /// No understood answer: only the last backstop ends the job, when check after check came to
-    /// nothing for so long, and never while the API as a whole is not well.
-    fn again(
-        &self,
-        job: &PollClaim,
-        age: Duration,
-        streak: Streak,
-        detail: &str,
-        unwell: bool,
-    ) -> Move {
-        if streak.lasts(age) >= self.abandon_after && !unwell {
+    /// nothing for so long while those of others were understood. Waits at least `wait`.
+    fn again(&self, job: &PollClaim, streak: Streak, detail: &str, wait: Duration) -> Move {
+        if streak.silent() >= self.abandon_after {
             return expire(format!(
                 "no understood answer for poll.abandon_after; the last: {detail}"
             ));
         }
-        let (delay, streak) = (self.backoff.delay(job.polls), streak.to_string());
-        Move::Repoll { delay, streak, event: event("poll", detail) }
+        let delay = self.backoff.delay(job.polls).max(wait);
+        Move::Repoll { delay, streak: streak.to_string(), event: event("poll", detail) }
     }
-}
-
-fn failed(fault: Fault) -> Move {
-    Move::Finish { end: End::Failed(fault), source: Source::Poll }
 }
 
 fn expire(detail: String) -> Move {
@@ -197,6 +200,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const OTHERS_ARE_WELL: Option<Duration> = Some(Duration::from_millis(100));
     const POLICY: PollPolicy = PollPolicy {
         backoff: Backoff {
             initial: SECOND,
@@ -214,6 +218,7 @@ mod tests {
             id: JobId::new("a").unwrap(),
             claim: Claim(2),
             whilter_request_id: "w".to_owned(),
+            pair: "t c".to_owned(),
             polls: 2,
             late_by: Duration::ZERO,
             age,
@@ -225,7 +230,7 @@ mod tests {
     }
 
     fn decide(claim: &PollClaim, outcome: StatusOutcome) -> Move {
-        POLICY.decide(claim, outcome, SECOND, false)
+        POLICY.decide(claim, outcome, SECOND, OTHERS_ARE_WELL)
     }
 
     fn again_in(delay: Duration) -> Move {
@@ -254,7 +259,7 @@ mod tests {
     /// However long nothing was understood: that is not for a stopping worker to judge.
     #[test]
     fn a_check_that_a_stop_gives_up_is_due_again_at_once() {
-        let streak = "unanswered 1 1000";
+        let streak = "unanswered 1 0 1000 9000 90000000";
         let given_up = claim(POLICY.abandon_after + 2 * SECOND, Some(streak));
         let (delay, streak) = (Duration::ZERO, streak.to_owned());
         let event = "handed back: the worker stopped".to_owned();
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn no_url_means_another_check_until_the_deadline() {
-        let young = decide(&claim(SECOND, Some("not-found 2 5")), StatusOutcome::NotYet);
+        let young = decide(&claim(SECOND, Some("not-found 2 1 5 9 0")), StatusOutcome::NotYet);
         assert_eq!(young, again_in(4 * SECOND));
         let old = decide(&claim(POLICY.deadline, None), StatusOutcome::NotYet);
         assert_eq!(code(&old), Some(ErrorCode::PollDeadline));
@@ -277,7 +282,8 @@ mod tests {
         let late = claim(10 * POLICY.deadline, None);
         assert!(matches!(decide(&late, fault_of_connection()), Move::Repoll { .. }));
         let event = "poll: reset".to_owned();
-        let streak = format!("unanswered 1 {}", (late.age + SECOND).as_millis());
+        let age = (late.age + SECOND).as_millis();
+        let streak = format!("unanswered 1 0 {age} {age} 0");
         let again = Move::Repoll { delay: 4 * SECOND, streak, event };
         assert_eq!(decide(&late, fault_of_connection()), again);
     }
@@ -286,9 +292,9 @@ mod tests {
     fn a_job_is_abandoned_when_check_after_check_came_to_nothing_and_all_else_is_well() {
         let unseen = claim(9 * POLICY.abandon_after, None);
         assert!(matches!(decide(&unseen, fault_of_connection()), Move::Repoll { .. }));
-        let abandoned = claim(POLICY.abandon_after + SECOND, Some("unanswered 1 1000"));
+        let abandoned = claim(99 * SECOND, Some("unanswered 1 0 1000 90000 86390000"));
         for outcome in [fault_of_connection(), not_found()] {
-            let unwell = POLICY.decide(&abandoned, outcome.clone(), SECOND, true);
+            let unwell = POLICY.decide(&abandoned, outcome.clone(), SECOND, None);
             assert!(matches!(unwell, Move::Repoll { .. }), "{outcome:?}");
             assert_eq!(code(&decide(&abandoned, outcome)), Some(ErrorCode::PollDeadline));
         }
@@ -307,21 +313,42 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_transaction_needs_three_answers_over_the_grace_and_no_company() {
-        let twice = claim(70 * SECOND, Some("not-found 2 1000"));
-        assert_eq!(code(&decide(&twice, not_found())), Some(ErrorCode::UnknownTransaction));
-        let in_company = POLICY.decide(&twice, not_found(), SECOND, true);
-        assert!(matches!(in_company, Move::Repoll { streak, .. } if streak == "not-found 3 1000"));
-        let once = decide(&claim(70 * SECOND, Some("not-found 1 1000")), not_found());
-        assert!(matches!(once, Move::Repoll { .. }));
+    fn what_fails_a_job_by_coming_again_and_again() {
+        let failed = || StatusOutcome::Failed(Fault::new(ErrorCode::GenerationFailed, "why"));
+        let bad_request = || StatusOutcome::BadRequest { detail: "400".to_owned() };
+        for (before, last, error) in [
+            ("not-found 2 1 1000 60000 0", not_found(), ErrorCode::UnknownTransaction),
+            ("bad-request 4 3 1000 60000 0", bad_request(), ErrorCode::StatusRefused),
+            ("failed 1 0 60000 60000 0", failed(), ErrorCode::GenerationFailed),
+        ] {
+            let often = claim(70 * SECOND, Some(before));
+            assert_eq!(code(&decide(&often, last.clone())), Some(error), "{before}");
+            let first = decide(&claim(70 * SECOND, None), last);
+            assert!(matches!(first, Move::Repoll { streak, .. } if streak.contains(" 1 0 71000")));
+        }
+        let alone = claim(70 * SECOND, Some("not-found 2 1 1000 60000 0"));
+        let unwell = POLICY.decide(&alone, not_found(), SECOND, None);
+        assert!(matches!(unwell, Move::Repoll { .. }), "nobody's check is understood");
     }
 
     #[test]
-    fn a_fault_of_the_connection_leaves_a_streak_alone() {
-        let kept = decide(&claim(SECOND, Some("bad-request 4 7")), fault_of_connection());
-        assert!(matches!(kept, Move::Repoll { streak, .. } if streak == "bad-request 4 7"));
-        let fifth = StatusOutcome::BadRequest { detail: "400".to_owned() };
-        let ended = decide(&claim(SECOND, Some("bad-request 4 7")), fifth);
-        assert_eq!(code(&ended), Some(ErrorCode::StatusRefused));
+    fn a_check_waits_as_long_as_the_api_asks() {
+        let retry_after = 300 * SECOND;
+        for asks in [
+            StatusOutcome::Limited { detail: "429".to_owned(), retry_after },
+            StatusOutcome::RetryLater { detail: "503".to_owned(), retry_after: Some(retry_after) },
+        ] {
+            let waits = decide(&claim(SECOND, None), asks);
+            assert!(matches!(waits, Move::Repoll { delay, .. } if delay == retry_after));
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_connection_leaves_a_run_alone() {
+        let before = "bad-request 4 3 7 1000 0";
+        let kept = decide(&claim(SECOND, Some(before)), fault_of_connection());
+        assert!(
+            matches!(kept, Move::Repoll { streak, .. } if streak.starts_with("bad-request 4 3 7 "))
+        );
     }
 }

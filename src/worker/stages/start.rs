@@ -14,22 +14,29 @@ use crate::config::{LEASE_RESERVE, Rate, Settings};
 use crate::job::{PerStage, Stage};
 use crate::queue::RuledQueue;
 use crate::worker::alarm::Alarm;
-use crate::worker::api_health::{Breaker, FaultLog, SlowStart};
+use crate::worker::api_health::{Breaker, FaultLog, Health, SlowStart};
 use crate::worker::policies;
 use crate::worker::settler::Settler;
 use crate::worker::supervisor::Supervisor;
 use crate::worker::watchdog::Watchdog;
 
 /// What steers both stages, by the settings.
-pub(crate) fn controls(settings: &Settings, queue: &RuledQueue) -> PerStage<StageControls> {
+pub(crate) fn controls(
+    settings: &Settings,
+    queue: &RuledQueue,
+    worker: &Arc<str>,
+    health: &Arc<Health>,
+) -> PerStage<StageControls> {
     let Settings { submit, poll, .. } = settings;
     let controls = |stage, concurrency, rate: Option<Rate>, backoff| {
         let slow_start = SlowStart::new(u32::try_from(concurrency).unwrap_or(u32::MAX));
+        let (queue, worker, health) = (queue.clone(), Arc::clone(worker), Arc::clone(health));
+        let breaker = Breaker::new(stage, queue, worker, backoff, slow_start.clone(), health);
         StageControls {
             concurrency,
             rate: rate.map(|it| it.0),
             alarm: Arc::<Alarm>::default(),
-            breaker: Arc::new(Breaker::new(stage, queue.clone(), backoff, slow_start.clone())),
+            breaker: Arc::new(breaker),
             slow_start,
             fault_log: Arc::new(FaultLog::new(stage)),
         }
@@ -113,6 +120,7 @@ impl Starter {
             worker: Arc::clone(&self.worker),
             controls: controls.clone(),
             entrance: entrance.clone(),
+            call_limit,
             rights: self.rights.clone(),
             loop_watch: self.watchdog.watch(S::STAGE.as_str()),
         };

@@ -13,7 +13,7 @@ use crate::job::{Claim, ErrorCode, Fault, JobId, Refusal, Stage, SubmitOutcome};
 use crate::queue::{Claimant, Claimed, End, Move, QueueError, RuledQueue, Source, SubmitClaim};
 use crate::telemetry;
 use crate::whilter::{Began, Client};
-use crate::worker::api_health::Breaker;
+use crate::worker::api_health::Standing;
 
 impl LeasedJob for SubmitClaim {
     fn id(&self) -> &JobId {
@@ -22,6 +22,10 @@ impl LeasedJob for SubmitClaim {
 
     fn claim(&self) -> Claim {
         self.claim
+    }
+
+    fn pair(&self) -> &str {
+        &self.pair
     }
 
     fn whilter_request_id(&self) -> Option<&str> {
@@ -78,10 +82,16 @@ impl StageWork for SubmitStage {
         self.client.submit(&job.id, body, until, &began).await
     }
 
+    async fn check(&self, transaction: &str, until: Instant) -> Result<(), String> {
+        self.client.answers(transaction, until).await
+    }
+
     fn cut_off(cut: Cut, began: Option<Instant>) -> SubmitOutcome {
         let detail = cut.to_string();
         match (began, cut) {
-            (Some(at), _) => SubmitOutcome::Unknown { detail, sent_ago: at.elapsed() },
+            (Some(at), _) => {
+                SubmitOutcome::Unknown { detail, sent_ago: at.elapsed(), by_gateway: false }
+            }
             (None, Cut::Stopped) => SubmitOutcome::HandedBack { detail },
             (None, Cut::Panicked) => {
                 SubmitOutcome::RetryLater { detail, spends_attempt: true, retry_after: None }
@@ -94,56 +104,61 @@ impl StageWork for SubmitStage {
         job: &SubmitClaim,
         outcome: SubmitOutcome,
         _took: Duration,
-        breaker: &Breaker,
+        standing: Standing,
     ) -> Move {
-        self.policy.decide(job, outcome, breaker.is_halted())
+        self.policy.decide(job, outcome, standing)
     }
 }
 
 impl SubmitPolicy {
-    /// What an outcome means for a job that is `submitting` (docs/contract.md, section 7). While the
-    /// stage is `halted` no attempt is spent.
-    pub(crate) fn decide(&self, job: &SubmitClaim, outcome: SubmitOutcome, halted: bool) -> Move {
+    /// What an outcome means for a job that is `submitting` (docs/contract.md, section 7). No attempt is
+    /// spent while the stage is halted, nor by a fault of this worker's own, nor the last one by a probe.
+    pub(crate) fn decide(
+        &self,
+        job: &SubmitClaim,
+        outcome: SubmitOutcome,
+        standing: Standing,
+    ) -> Move {
         match outcome {
             SubmitOutcome::Accepted { whilter_request_id } => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
             SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
-                let spends_attempt = spends_attempt && !halted;
-                if spends_attempt && job.attempts.saturating_add(1) >= self.max_attempts {
+                let is_last = job.attempts.saturating_add(1) >= self.max_attempts;
+                let Standing { is_halted, is_ill, is_probe, .. } = standing;
+                let spends_attempt =
+                    spends_attempt && !is_halted && !is_ill && !(is_probe && is_last);
+                if spends_attempt && is_last {
                     return give_up(job, Fault::new(ErrorCode::TooManyAttempts, detail));
                 }
                 let delay = self.delay(job).max(retry_after.unwrap_or_default());
                 let event = event("retry", &detail);
                 Move::Requeue { delay, spends_attempt, event, refusal: None }
             }
-            SubmitOutcome::NotTried { detail } => Move::Requeue {
-                delay: self.delay(job),
-                spends_attempt: false,
-                event: event("retry", &detail),
-                refusal: None,
-            },
-            SubmitOutcome::HandedBack { detail } => Move::Requeue {
-                delay: Duration::ZERO,
-                spends_attempt: false,
-                event: event("handed back", &detail),
-                refusal: None,
-            },
-            SubmitOutcome::Refused { detail, refusal } => Move::Requeue {
-                delay: self.delay(job),
-                spends_attempt: false,
-                event: event("refused", &detail),
-                // A token that is refused is not the job's fault.
-                refusal: (refusal == Refusal::Call)
-                    .then(|| Fault::new(ErrorCode::ApiRefused, detail)),
-            },
+            SubmitOutcome::Limited { detail, retry_after } => {
+                requeue(self.delay(job).max(retry_after), event("retry", &detail), None)
+            }
+            SubmitOutcome::NotSent { detail } | SubmitOutcome::NotTried { detail } => {
+                requeue(self.delay(job), event("retry", &detail), None)
+            }
+            SubmitOutcome::HandedBack { detail } => {
+                requeue(Duration::ZERO, event("handed back", &detail), None)
+            }
+            SubmitOutcome::Refused { detail, refusal } => {
+                let event = event("refused", &detail);
+                // A token that is refused is not the job's fault, nor is what only this worker meets.
+                let judges = refusal == Refusal::Call && !standing.is_ill;
+                let refusal = judges.then(|| Fault::new(ErrorCode::ApiRefused, detail));
+                requeue(self.delay(job), event, refusal)
+            }
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unconfirmed > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }
             }
-            SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
-                give_up(job, fault)
-            }
-            SubmitOutcome::Unknown { detail, sent_ago }
+            SubmitOutcome::Conflicts(fault) if job.posts > 1 => hold(&fault),
+            SubmitOutcome::Rejected(fault)
+            | SubmitOutcome::Conflicts(fault)
+            | SubmitOutcome::RejectedWithId { fault, .. } => give_up(job, fault),
+            SubmitOutcome::Unknown { detail, sent_ago, .. }
             | SubmitOutcome::NotUnderstood { detail, sent_ago } => {
                 Move::Unconfirm { event: event("unconfirmed", &detail), hold: false, sent_ago }
             }
@@ -161,8 +176,18 @@ fn give_up(job: &SubmitClaim, fault: Fault) -> Move {
     if job.unconfirmed == 0 {
         return Move::Finish { end: End::Failed(fault), source: Source::Submit };
     }
+    hold(&fault)
+}
+
+/// Waits for a person, or for the API's push: the API most likely has the job.
+fn hold(fault: &Fault) -> Move {
     let event = event("held", &fault.detail);
     Move::Unconfirm { event, hold: true, sent_ago: Duration::ZERO }
+}
+
+/// Waits for its next submit, without having spent an attempt.
+fn requeue(delay: Duration, event: String, refusal: Option<Fault>) -> Move {
+    Move::Requeue { delay, spends_attempt: false, event, refusal }
 }
 
 #[cfg(test)]
@@ -186,7 +211,7 @@ mod tests {
     };
 
     fn decide(job: &SubmitClaim, outcome: SubmitOutcome) -> Move {
-        POLICY.decide(job, outcome, false)
+        POLICY.decide(job, outcome, Standing::default())
     }
 
     fn held(why: &str) -> Move {
@@ -195,7 +220,8 @@ mod tests {
 
     fn claim(attempts: u32, retries: u32, unconfirmed: u32) -> SubmitClaim {
         let id = JobId::new("a").unwrap();
-        SubmitClaim { id, claim: Claim(1), attempts, retries, unconfirmed, body: Vec::new() }
+        let (posts, pair, body) = (unconfirmed + attempts + 1, "t c".to_owned(), Vec::new());
+        SubmitClaim { id, claim: Claim(1), attempts, retries, unconfirmed, posts, pair, body }
     }
 
     fn fault(code: ErrorCode) -> Fault {
@@ -226,8 +252,16 @@ mod tests {
         assert!(!too_many(decide(&claim(1, 1, 0), retry_later(true, 0))));
         assert!(too_many(decide(&claim(2, 2, 0), retry_later(true, 0))));
         assert!(!too_many(decide(&claim(2, 2, 0), retry_later(false, 0))), "does not count");
-        let halted = POLICY.decide(&claim(2, 2, 0), retry_later(true, 0), true);
-        assert!(matches!(halted, Move::Requeue { spends_attempt: false, .. }), "no job's fault");
+        for standing in [
+            Standing { is_halted: true, ..Standing::default() },
+            Standing { is_ill: true, ..Standing::default() },
+            Standing { is_probe: true, ..Standing::default() },
+        ] {
+            let waits = POLICY.decide(&claim(2, 2, 0), retry_later(true, 0), standing);
+            assert!(matches!(waits, Move::Requeue { spends_attempt: false, .. }), "{standing:?}");
+        }
+        let probe = Standing { is_probe: true, ..Standing::default() };
+        assert_eq!(POLICY.decide(&claim(1, 1, 0), retry_later(true, 0), probe), requeued(2, true));
         let detail = "an earlier POST may have been taken";
         let last = SubmitOutcome::RetryLater {
             detail: detail.to_owned(),
@@ -283,7 +317,7 @@ mod tests {
         let sent_ago = Duration::from_secs(7);
         let unconfirmed =
             Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false, sent_ago };
-        let unknown = SubmitOutcome::Unknown { detail, sent_ago };
+        let unknown = SubmitOutcome::Unknown { detail, sent_ago, by_gateway: true };
         assert_eq!(decide(&claim(9, 9, 0), unknown), unconfirmed);
         let api_refused = Fault::new(ErrorCode::ApiRefused, "403");
         for (who, refusal) in [
@@ -291,10 +325,21 @@ mod tests {
             (Refusal::Token, None),
             (Refusal::Credentials, None),
         ] {
-            let refused = SubmitOutcome::Refused { detail: "403".to_owned(), refusal: who };
-            let (delay, event) = (Duration::from_secs(1), "refused: 403".to_owned());
-            let waits = Move::Requeue { delay, spends_attempt: false, event, refusal };
-            assert_eq!(decide(&claim(2, 0, 0), refused), waits);
+            let refused = || SubmitOutcome::Refused { detail: "403".to_owned(), refusal: who };
+            let waits =
+                |refusal| requeue(Duration::from_secs(1), "refused: 403".to_owned(), refusal);
+            assert_eq!(decide(&claim(2, 0, 0), refused()), waits(refusal));
+            let ill = Standing { is_ill: true, ..Standing::default() };
+            assert_eq!(POLICY.decide(&claim(2, 0, 0), refused(), ill), waits(None), "it is ours");
         }
+    }
+
+    #[test]
+    fn a_conflict_fails_a_job_unless_it_may_be_with_an_earlier_post_of_it() {
+        let conflict = || SubmitOutcome::Conflicts(fault(ErrorCode::BadRequest));
+        let failed =
+            Move::Finish { end: End::Failed(fault(ErrorCode::BadRequest)), source: Source::Submit };
+        assert_eq!(decide(&claim(0, 0, 0), conflict()), failed);
+        assert_eq!(decide(&claim(1, 1, 0), conflict()), held("why"));
     }
 }

@@ -1,0 +1,86 @@
+//! How this worker itself is: when the API last gave it a good answer, and what is wrong with it alone.
+//!
+//! The heartbeat tells the others, who by that know a fault of their own from one of the API.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::job::{PerStage, Stage};
+use crate::worker::watchdog::Watchdog;
+
+/// See the module; shared by both stages.
+#[derive(Debug)]
+pub(crate) struct Health {
+    watchdog: Watchdog,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    good_at: PerStage<Option<Instant>>,
+    is_ill: PerStage<bool>,
+    /// When a check of any worker was last understood.
+    understood_at: Option<Instant>,
+}
+
+impl Health {
+    /// The watchdog is told what is wrong.
+    pub(crate) fn new(watchdog: Watchdog) -> Self {
+        Self { watchdog, inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The API gave a good answer.
+    pub(crate) fn good(&self, stage: Stage) {
+        let mut inner = self.inner();
+        *inner.good_at.of_mut(stage) = Some(Instant::now());
+        if std::mem::take(inner.is_ill.of_mut(stage)) {
+            drop(inner);
+            self.watchdog.ill(stage, None);
+            tracing::info!("{stage}: this worker is well again");
+        }
+    }
+
+    /// Others are well, and this worker is not.
+    pub(crate) fn fell_ill(&self, stage: Stage, why: &str) {
+        let was_ill = std::mem::replace(self.inner().is_ill.of_mut(stage), true);
+        self.watchdog.ill(stage, Some(why.to_owned()));
+        if !was_ill {
+            tracing::error!(
+                why,
+                "{stage}: the API answers other workers, and not this one: look at its name \
+                 resolution, network, proxy, credentials, certificates and open files; it tries one \
+                 call at a time until it is well"
+            );
+        }
+    }
+
+    pub(crate) fn is_ill(&self, stage: Stage) -> bool {
+        *self.inner().is_ill.of(stage)
+    }
+
+    /// How long ago the API gave a good answer.
+    pub(crate) fn good_ago(&self) -> PerStage<Option<Duration>> {
+        let good_at = self.inner().good_at;
+        let ago = |stage| good_at.of(stage).map(|at| at.elapsed());
+        PerStage { submit: ago(Stage::Submit), poll: ago(Stage::Poll) }
+    }
+
+    /// A beat told how long ago a check of any worker was understood.
+    pub(crate) fn others_understood(&self, ago: Option<Duration>) {
+        let at = ago.and_then(|ago| Instant::now().checked_sub(ago));
+        let mut inner = self.inner();
+        inner.understood_at = inner.understood_at.max(at);
+    }
+
+    /// How long ago a check of any worker was understood, as far as this one knows.
+    pub(crate) fn understood_ago(&self) -> Option<Duration> {
+        let inner = self.inner();
+        inner.understood_at.max(inner.good_at.poll).map(|at| at.elapsed())
+    }
+}

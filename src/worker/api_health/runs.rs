@@ -1,0 +1,335 @@
+//! Runs of bad signs of one stage, as one process sees them: what they say of the API, of a pair of
+//! template and customer, or of this process (docs/contract.md, section 7).
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::job::{ApiSignal, JobId, Refusal, Stage};
+use crate::queue::{BreakerEvent, StageState, Witnesses};
+
+/// This many different jobs in a row that were refused halt the stage.
+const JOBS_TO_HALT: usize = 10;
+/// This many that were refused with a fresh token do.
+const JOBS_WITHOUT_TOKEN_TO_HALT: usize = 2;
+/// This many that were answered by what nobody understands do: each may be billed.
+const STRANGE_JOBS_TO_HALT: usize = 3;
+/// A run of this many faults breaks the stage, if it comes from enough jobs.
+const FAULTS_TO_BREAK: u32 = 10;
+const JOBS_TO_BREAK: usize = 5;
+/// Likewise of faults after which the API may have what it was sent.
+const DEAR_FAULTS_TO_BREAK: u32 = 3;
+const DEAR_JOBS_TO_BREAK: usize = 2;
+/// From this many jobs, or pairs, a limit is everybody's.
+const JOBS_TO_LIMIT: usize = 3;
+const PAIRS_TO_LIMIT: usize = 2;
+/// So many bad answers, while others were well, are a pair's own fault.
+const BAD_ANSWERS_OF_A_PAIR: u32 = 3;
+/// A good answer says for so long that its pair is let in.
+const LATELY: Duration = Duration::from_secs(10);
+/// More pairs than this are not kept apart.
+const MOST_PAIRS: usize = 1000;
+/// The waits between POSTs that may each be billed while nobody understands the answers.
+const STRANGE_WAIT: Duration = Duration::from_secs(60);
+const STRANGE_WAIT_AT_MOST: Duration = Duration::from_secs(3600);
+
+/// Whose call ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    /// Which job.
+    pub(crate) id: &'a JobId,
+    /// Its template and customer.
+    pub(crate) pair: &'a str,
+}
+
+/// What a call found out, for the other workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sign {
+    pub(super) event: BreakerEvent,
+    pub(super) witnesses: Witnesses,
+    pub(super) may_have_bought: bool,
+    pub(super) may_stay: bool,
+    /// The wait that goes with it; `None`: that of the stage's backoff.
+    pub(super) waits: Option<(Duration, Duration)>,
+    /// The pairs of the run, one a line.
+    pub(super) pairs: String,
+}
+
+/// What became of a signal.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) sign: Option<Sign>,
+    /// Whether the API let us in, whatever it thinks of the job.
+    pub(super) clean: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Runs {
+    stage: Stage,
+    run: Run,
+    pairs: Pairs,
+}
+
+/// Since the last good answer.
+#[derive(Debug, Default)]
+struct Run {
+    began: Option<Instant>,
+    length: u32,
+    refused: BTreeSet<JobId>,
+    without_token: BTreeSet<JobId>,
+    strange: BTreeSet<JobId>,
+    faults: Faults,
+    dear: Faults,
+    limited: BTreeSet<JobId>,
+    limited_pairs: BTreeSet<String>,
+    pairs: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    times: u32,
+    jobs: BTreeSet<JobId>,
+}
+
+impl Faults {
+    fn add(&mut self, id: &JobId, times: u32, jobs: usize) -> bool {
+        self.times = self.times.saturating_add(1);
+        add(&mut self.jobs, id, jobs) && self.times >= times
+    }
+}
+
+/// Adds to a set that need not grow any more once it has enough; whether it has.
+fn add<T: Ord + Clone>(set: &mut BTreeSet<T>, item: &T, enough: usize) -> bool {
+    if set.len() < enough {
+        set.insert(item.clone());
+    }
+    set.len() >= enough
+}
+
+impl Runs {
+    pub(super) fn new(stage: Stage) -> Self {
+        Self { stage, run: Run::default(), pairs: Pairs::default() }
+    }
+
+    /// How long ago the run of bad signs began.
+    pub(super) fn lasts(&self) -> Duration {
+        self.run.began.map_or(Duration::ZERO, |it| it.elapsed())
+    }
+
+    /// How many bad signs there were in a row.
+    pub(super) fn length(&self) -> u32 {
+        self.run.length
+    }
+
+    /// How long ago a good answer came.
+    pub(super) fn good_ago(&self) -> Option<Duration> {
+        self.pairs.good_at.map(|it| it.elapsed())
+    }
+
+    /// Somebody else found the stage well: what was seen before says nothing of it any more.
+    pub(super) fn reopened(&mut self) {
+        self.run = Run::default();
+        self.pairs.good("", Instant::now());
+    }
+
+    /// What a signal means for the stage, which is in this state. A `probe` was to find that out.
+    pub(super) fn note(
+        &mut self,
+        caller: Caller<'_>,
+        signal: ApiSignal,
+        state: StageState,
+        probe: bool,
+    ) -> Noted {
+        let only_probed = state >= StageState::Broken;
+        let failed_probe = || (probe && only_probed).then(|| Sign::of(BreakerEvent::ProbeFailed));
+        match signal {
+            // A probe that found out nothing is followed by another.
+            ApiSignal::Nothing => return Noted { sign: failed_probe(), clean: false },
+            ApiSignal::Alive | ApiSignal::Answered => {
+                self.run = Run::default();
+                if signal == ApiSignal::Alive {
+                    self.pairs.good(caller.pair, Instant::now());
+                }
+                let opens = only_probed || probe;
+                return Noted { sign: opens.then(|| Sign::of(BreakerEvent::Alive)), clean: true };
+            }
+            _ => {}
+        }
+        // A broken API that says anything at all works again.
+        let speaks = state == StageState::Broken && !is_fault(signal);
+        let opens = speaks.then(|| Sign::of(BreakerEvent::Alive));
+        if is_answer(signal) && self.pairs.is_at_fault(caller.pair) {
+            return Noted { sign: opens.or_else(failed_probe), clean: true };
+        }
+        let bad = self.bad(caller, signal);
+        let halts = bad.as_ref().is_some_and(|it| it.event == BreakerEvent::Halted);
+        let sign = if halts && state != StageState::Halted || !only_probed {
+            bad
+        } else if speaks {
+            opens
+        } else {
+            probe.then(|| self.sign(BreakerEvent::ProbeFailed, signal))
+        };
+        Noted { sign, clean: false }
+    }
+
+    /// One more bad sign; what follows from it while the stage is open.
+    fn bad(&mut self, Caller { id, pair }: Caller<'_>, signal: ApiSignal) -> Option<Sign> {
+        let run = &mut self.run;
+        run.began.get_or_insert_with(Instant::now);
+        run.length = run.length.saturating_add(1);
+        add(&mut run.pairs, &pair.to_owned(), JOBS_TO_HALT);
+        if !is_fault(signal) {
+            (run.faults, run.dear) = Default::default();
+        }
+        if !is_fault(signal) && !matches!(signal, ApiSignal::Refused(_)) {
+            run.refused.clear();
+            run.without_token.clear();
+        }
+        if !is_fault(signal) && signal != ApiSignal::Strange {
+            run.strange.clear();
+        }
+        let event = match signal {
+            ApiSignal::Refused(refusal) => {
+                let enough = add(&mut run.refused, id, JOBS_TO_HALT);
+                let by_token = refusal == Refusal::Token
+                    && add(&mut run.without_token, id, JOBS_WITHOUT_TOKEN_TO_HALT);
+                (refusal == Refusal::Credentials || enough || by_token)
+                    .then_some(BreakerEvent::Halted)
+            }
+            ApiSignal::Strange => {
+                add(&mut run.strange, id, STRANGE_JOBS_TO_HALT).then_some(BreakerEvent::Halted)
+            }
+            ApiSignal::Limited(wait) => return self.limited(id, pair, wait),
+            _ => {
+                let dear = self.stage == Stage::Submit && is_dear(signal);
+                let many = run.faults.add(id, FAULTS_TO_BREAK, JOBS_TO_BREAK);
+                let many_dear = dear && run.dear.add(id, DEAR_FAULTS_TO_BREAK, DEAR_JOBS_TO_BREAK);
+                (many || many_dear).then_some(BreakerEvent::Broken)
+            }
+        };
+        event.map(|event| self.sign(event, signal))
+    }
+
+    /// One more wish to be called less.
+    fn limited(&mut self, id: &JobId, pair: &str, wait: Duration) -> Option<Sign> {
+        let run = &mut self.run;
+        let many_jobs = add(&mut run.limited, id, JOBS_TO_LIMIT);
+        let many_pairs = add(&mut run.limited_pairs, &pair.to_owned(), PAIRS_TO_LIMIT);
+        let sign = Sign::of(BreakerEvent::Limited);
+        if many_pairs {
+            Some(Sign { waits: Some((wait, wait)), ..sign })
+        } else if many_jobs {
+            // It may be this pair's alone: jobs of others find that out.
+            Some(Sign { waits: Some((wait, wait)), pairs: pair.to_owned(), ..sign })
+        } else {
+            // It is let in, if not so often: fewer calls a second will do.
+            let less = Sign { waits: Some((Duration::ZERO, Duration::ZERO)), ..sign };
+            self.pairs.was_good_lately(pair).then_some(less)
+        }
+    }
+
+    fn sign(&self, event: BreakerEvent, signal: ApiSignal) -> Sign {
+        let witnesses = match signal {
+            ApiSignal::Refused(Refusal::Credentials | Refusal::Token)
+            | ApiSignal::Unreachable
+            | ApiSignal::Silent => Witnesses::AnyStage,
+            ApiSignal::Refused(Refusal::Call) | ApiSignal::Strange => Witnesses::SameStage,
+            _ => Witnesses::Nobody,
+        };
+        let strange = signal == ApiSignal::Strange;
+        Sign {
+            event,
+            witnesses,
+            may_have_bought: self.stage == Stage::Submit && is_dear(signal),
+            may_stay: matches!(
+                signal,
+                ApiSignal::Failing { wants_to_wait: false } | ApiSignal::Unreachable
+            ),
+            waits: strange.then_some((STRANGE_WAIT, STRANGE_WAIT_AT_MOST)),
+            pairs: self.run.pairs.iter().cloned().collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+impl Sign {
+    pub(super) fn of(event: BreakerEvent) -> Self {
+        Self {
+            event,
+            witnesses: Witnesses::Nobody,
+            may_have_bought: false,
+            may_stay: false,
+            waits: None,
+            pairs: String::new(),
+        }
+    }
+}
+
+/// Whether the API does not work.
+fn is_fault(signal: ApiSignal) -> bool {
+    matches!(
+        signal,
+        ApiSignal::Unreachable | ApiSignal::Silent | ApiSignal::Failing { .. } | ApiSignal::Gateway
+    )
+}
+
+/// Whether a POST may have bought something although nobody says so.
+fn is_dear(signal: ApiSignal) -> bool {
+    matches!(signal, ApiSignal::Silent | ApiSignal::Gateway)
+}
+
+/// Whether somebody answered this very job, so that a pair may be judged by it.
+fn is_answer(signal: ApiSignal) -> bool {
+    matches!(
+        signal,
+        ApiSignal::Refused(Refusal::Call)
+            | ApiSignal::Failing { .. }
+            | ApiSignal::Gateway
+            | ApiSignal::Limited(_)
+            | ApiSignal::Strange
+    )
+}
+
+/// The pairs that got bad answers, until they get a good one.
+#[derive(Debug, Default)]
+struct Pairs {
+    bad: HashMap<String, Bad>,
+    good_pair: String,
+    good_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bad {
+    times: u32,
+    first: Instant,
+}
+
+impl Pairs {
+    fn good(&mut self, pair: &str, now: Instant) {
+        self.bad.remove(pair);
+        self.good_at = Some(now);
+        self.good_pair.clear();
+        self.good_pair.push_str(pair);
+    }
+
+    fn was_good_lately(&self, pair: &str) -> bool {
+        self.good_pair == pair && self.good_at.is_some_and(|it| it.elapsed() < LATELY)
+    }
+
+    /// One more bad answer; whether the pair itself is at fault: it had several, and another one got
+    /// a good answer since the first of them.
+    fn is_at_fault(&mut self, pair: &str) -> bool {
+        if self.bad.len() >= MOST_PAIRS && !self.bad.contains_key(pair) {
+            self.bad.clear();
+        }
+        let new = || Bad { times: 0, first: Instant::now() };
+        let bad = self.bad.entry(pair.to_owned()).or_insert_with(new);
+        bad.times = bad.times.saturating_add(1);
+        bad.times >= BAD_ANSWERS_OF_A_PAIR && self.good_at.is_some_and(|it| it > bad.first)
+    }
+}
+
+#[cfg(test)]
+mod tests;
