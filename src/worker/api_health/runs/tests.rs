@@ -25,9 +25,7 @@ impl Seen {
 
     fn note(&mut self, id: &str, pair: &str, signal: ApiSignal) -> Noted {
         let id = JobId::new(id).unwrap();
-        let noted = self.runs.note(Caller { id: &id, pair }, signal, self.state, false);
-        std::thread::sleep(Duration::from_micros(1));
-        noted
+        self.runs.note(Caller { id: &id, pair }, signal, self.state, false)
     }
 
     /// The event that the last of so many jobs of a pair brings.
