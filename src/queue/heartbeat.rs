@@ -26,6 +26,14 @@ pub struct Beat<'a> {
     pub ill: Option<&'a str>,
 }
 
+impl<'a> Beat<'a> {
+    /// The beat of a worker that has nothing to say.
+    #[must_use]
+    pub fn of(worker: &'a str) -> Self {
+        Self { worker, good_ago: PerStage::default(), ill: None }
+    }
+}
+
 /// What a beat brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tick {

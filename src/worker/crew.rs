@@ -33,7 +33,7 @@ pub(super) struct Crew {
     /// What steers the stages.
     pub(super) controls: PerStage<StageControls>,
     /// How this worker itself is.
-    health: Arc<Health>,
+    pub(super) health: Arc<Health>,
     /// True while the Redis user has all rights.
     rights: Arc<watch::Sender<bool>>,
     /// Turns true when nothing new may be taken.

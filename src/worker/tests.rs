@@ -131,6 +131,7 @@ async fn a_beat_rings_for_what_is_due_and_several_judge_the_silent() {
         queue: ground.queue.clone(),
         worker: Arc::clone(&crew.name),
         controls: crew.controls.clone(),
+        health: Arc::clone(&crew.health),
         watchdog: crew.watchdog.clone(),
         loop_watch: crew.watchdog.watch("heartbeat"),
         silent,
@@ -227,6 +228,7 @@ async fn one_claim_takes_as_many_as_it_has_permits_and_one_batch_writes_what_the
         worker: Arc::clone(&ground.crew.name),
         controls: controls.clone(),
         entrance: admitter.entrance.clone(),
+        call_limit: Duration::from_secs(50),
         rights: watch::channel(true).1,
         loop_watch: ground.crew.watchdog.watch(SubmitStage::STAGE.as_str()),
     };

@@ -78,9 +78,10 @@ local function close()
   redis.call('DEL', hash)
   local soon = is_slow or asks == '1'
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
-    int(now + (soon and SLOW_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id,
-    'tries', '1', 'sticky', stays, 'asks', asks, 'pairs', pairs_at_fault, 'slow-until',
-    is_slow and int(until_ms) or '0', 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
+    int(now + (soon and SLOW_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
+    '1', 'sticky', stays, 'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
+  if is_slow then redis.call('HSET', hash, 'slow-until', int(until_ms)) end
+  if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
   return 1
 end
@@ -116,8 +117,8 @@ local function failed()
     num(closed_wait or wait_ms) * 2 ^ math.min(probes, 30))
   if asks ~= '1' and now < num(slow_until) then wait = SLOW_MS end
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes),
-    'probing', '0', 'closed-by', worker, 'sticky', again and '1' or '', 'tries',
-    int(again and tries + 1 or 1), 'answered', '')
+    'probing', '0', 'closed-by', worker, 'sticky', again and '1' or '0', 'tries',
+    int(again and tries + 1 or 1), 'answered', '0')
   if id ~= 'check' then redis.call('HSET', hash, 'asks', asks) end
   wake(stage)
   return 1

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelq::job::{EntryFields, JobId, Stage};
-use reelq::queue::{BreakerEvent, Finding, Lost, Push, PushTrust, QueueError, RuledQueue};
+use reelq::queue::{Beat, BreakerEvent, Finding, Lost, Push, PushTrust, QueueError, RuledQueue};
 
 use super::states::State;
 use super::world::{DAY_MS, LEASE, World};
@@ -229,11 +229,11 @@ impl Call {
             Self::Open => {
                 world.report(queue, Stage::Submit, BreakerEvent::Alive, &job_ids[0]).await
             }
-            Self::Tick => queue.tick("w1").await.map(|_| String::new()),
+            Self::Tick => queue.tick(Beat::of("w1")).await.map(|_| String::new()),
             Self::TickBack => {
                 let earlier = Duration::from_secs(3600).as_millis();
                 let earlier = world.now - u64::try_from(earlier).unwrap();
-                queue.at(earlier).tick("w1").await.map(|_| String::new())
+                queue.at(earlier).tick(Beat::of("w1")).await.map(|_| String::new())
             }
             Self::Forget => queue.forget_worker("w1").await.map(|()| String::new()),
             Self::PushByAnybody => push(queue, &job_ids, PushTrust::Anybody).await,

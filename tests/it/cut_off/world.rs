@@ -7,14 +7,14 @@ use std::time::Duration;
 use redis::streams::{StreamAutoClaimReply, StreamId};
 use reelq::job::{Claim, Entry, EntryFields, JobId, Millis, Stage, UnknownFields};
 use reelq::queue::{
-    Admission, BreakerEvent, Claimant, ConnectOptions, Hands, Lost, Move, Queue, QueueError,
-    Report, RuledQueue, Rules, Settlement,
+    Admission, Beat, BreakerEvent, Claimant, ConnectOptions, Hands, Lost, Move, Queue, QueueError,
+    RuledQueue, Rules, Settlement,
 };
 
 use super::judge::{has_ended, is_busy, record};
 use super::scissors::Scissors;
 use crate::support::moves::{accept, complete};
-use crate::support::{RULES, TestQueue, id, request};
+use crate::support::{RULES, TestQueue, id, report_of, request};
 
 pub(crate) const START: u64 = 1_800_000_000_000;
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -210,9 +210,7 @@ impl World {
         event: BreakerEvent,
         job: &JobId,
     ) -> Result<String, QueueError> {
-        let (wait, wait_at_most) = (Duration::from_secs(1), Duration::from_secs(3));
-        let report = Report { stage, event, reason: "403", wait, wait_at_most, job };
-        queue.report(report).await.map(|_| String::new())
+        queue.report(report_of(stage, event, job)).await.map(|_| String::new())
     }
 
     /// Lets `w1` do its work with what it holds: each POST is accepted, each check finds the video.
@@ -252,7 +250,7 @@ impl World {
 
     async fn turn(&mut self, bought: &BTreeSet<String>) -> Result<(), String> {
         let queue = self.at_now();
-        queue.tick("w2").await.unwrap();
+        queue.tick(Beat::of("w2")).await.unwrap();
         self.adopt(&queue).await;
         self.next_number();
         let claimed = queue.claim_submits(self.claimant("w2")).await.unwrap().0;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use expect_test::expect;
 use reelq::job::{JobId, Stage};
 use reelq::queue::{
-    BreakerEvent, Claimant, Claimed, Overdue, Report, Settled, StageState, SubmitClaim,
+    Beat, BreakerEvent, Claimant, Claimed, Overdue, Report, Reported, Settled, StageState,
+    SubmitClaim,
 };
 
-use super::super::support::{id, job};
+use super::super::support::{id, job, report_of};
 use super::{Scene, check, refused};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,9 +17,12 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Scene {
     /// BreakerEvent of the submit stage, from the call of this job.
     pub(super) async fn report(&self, after_ms: u64, event: BreakerEvent, job: &JobId) -> bool {
-        let (wait, wait_at_most) = (SECOND, 3 * SECOND);
-        let report = Report { stage: Stage::Submit, event, reason: "403", wait, wait_at_most, job };
-        self.at(after_ms).report(report).await.unwrap()
+        self.report_as(after_ms, "w1", report_of(Stage::Submit, event, job)).await
+            == Reported::Changed
+    }
+
+    async fn report_as<'a>(&self, after_ms: u64, worker: &'a str, report: Report<'a>) -> Reported {
+        self.at(after_ms).report(Report { worker, ..report }).await.unwrap()
     }
 
     async fn claim(&self, after_ms: u64, rate: Option<f64>) -> (Claimed<SubmitClaim>, Overdue) {
@@ -150,7 +154,7 @@ async fn a_word_that_somebody_wrote_by_hand_closes_a_stage_as_a_break_does() {
     assert_eq!((claimed.state, claimed.is_probe), (StageState::Broken, true));
     let queue = scene.at(2);
     assert_eq!(queue.stats().await.unwrap().stages.submit.state, StageState::Broken);
-    assert_eq!(queue.tick("w1").await.unwrap().stages.submit.state, StageState::Broken);
+    assert_eq!(queue.tick(Beat::of("w1")).await.unwrap().stages.submit.state, StageState::Broken);
     let a = id("job-0");
     assert!(!scene.report(3, BreakerEvent::Limited, &a).await, "a break says more");
     assert!(scene.report(4, BreakerEvent::Alive, &a).await);
@@ -311,12 +315,11 @@ async fn a_limit_that_asks_for_a_longer_wait_prolongs_it() {
     scene.waiting_jobs(1).await;
     let job = &id("a");
     assert!(scene.report(0, BreakerEvent::Limited, job).await);
-    let (wait, wait_at_most) = (120 * SECOND, 3 * SECOND);
-    let event = BreakerEvent::Limited;
-    let longer = Report { stage: Stage::Submit, event, reason: "429", wait, wait_at_most, job };
-    let report = async || scene.at(10).report(longer).await.unwrap();
-    assert!(report().await);
-    scene.twice(false, report).await;
+    let longer =
+        Report { wait: 120 * SECOND, ..report_of(Stage::Submit, BreakerEvent::Limited, job) };
+    let report = async || scene.report_as(10, "w1", longer).await;
+    assert_eq!(report().await, Reported::Changed);
+    scene.twice(Reported::Nothing, report).await;
     assert_eq!(scene.taken(120_009, None).await.len(), 0);
     assert_eq!(scene.taken(120_010, None).await.len(), 1);
 }
@@ -335,7 +338,8 @@ async fn a_probe_rather_takes_a_job_that_was_never_sent() {
 async fn a_limit_is_forgotten_when_nobody_calls() {
     let scene = Scene::new().await;
     assert!(scene.report(0, BreakerEvent::Limited, &id("a")).await);
-    let beat = async |after_ms| scene.at(after_ms).tick("w1").await.unwrap().stages.submit.state;
+    let beat =
+        async |after_ms| scene.at(after_ms).tick(Beat::of("w1")).await.unwrap().stages.submit.state;
     assert_eq!(beat(9900).await, StageState::Limited, "2 * 2^8.9 a second: under a thousand");
     assert_eq!(beat(10_100).await, StageState::Open);
     assert!(!scene.0.exists("stage:submit").await);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::queue::{Lost, MAX_RECOVERIES, QueueError, Rules, SILENT_AFTER};
+use reelq::queue::{Beat, Lost, MAX_RECOVERIES, QueueError, Rules, SILENT_AFTER};
 
 use super::{Scene, check};
 use crate::support::RULES;
@@ -85,13 +85,13 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
 #[tokio::test]
 async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), QueueError> {
     let scene = Scene::new().await;
-    scene.at(0).tick("w2").await?;
+    scene.at(0).tick(Beat::of("w2")).await?;
     scene.polling("a").await;
-    let tick = scene.at(3999).tick("w1").await?;
+    let tick = scene.at(3999).tick(Beat::of("w1")).await?;
     assert_eq!(tick.silent, Vec::<String>::new());
     assert_eq!((tick.due_in.submit, tick.due_in.poll), (None, Some(Duration::ZERO)));
     scene.waiting("b").await;
-    let tick = scene.at(4000).tick("w1").await?;
+    let tick = scene.at(4000).tick(Beat::of("w1")).await?;
     assert_eq!((tick.silent, tick.due_in.submit), (vec!["w2".to_owned()], Some(Duration::ZERO)));
     Ok(())
 }
@@ -101,14 +101,14 @@ async fn tick_beats_and_tells_what_is_due_and_who_is_silent() -> Result<(), Queu
 async fn a_worker_that_beats_again_keeps_what_it_holds() {
     let scene = Scene::new().await;
     scene.submitting("a", 0).await;
-    scene.at(0).tick("w1").await.unwrap();
+    scene.at(0).tick(Beat::of("w1")).await.unwrap();
     let silent_ms = u64::try_from(SILENT_AFTER.as_millis()).unwrap();
     let take_back = async |after_ms| {
         let lost = Lost::Worker { name: "w1", skip: 0 };
         scene.at(after_ms).reclaim(lost).await.unwrap().taken
     };
     assert_eq!(take_back(silent_ms - 1).await, 0);
-    scene.at(silent_ms).tick("w1").await.unwrap();
+    scene.at(silent_ms).tick(Beat::of("w1")).await.unwrap();
     assert_eq!(take_back(silent_ms + 1).await, 0);
     assert_eq!(take_back(2 * silent_ms).await, 1);
 }
@@ -118,7 +118,7 @@ async fn a_worker_with_entries_pending_is_not_forgotten() {
     let scene = Scene::new().await;
     let body = r#"{"client-request-id":"a","customer-id":"c","use-case-id":"u","user-id":"u"}"#;
     let entry = [scene.delivered(&[("job", body)]).await];
-    scene.at(0).tick("w1").await.unwrap();
+    scene.at(0).tick(Beat::of("w1")).await.unwrap();
     let known = async || -> (u64, Vec<redis::Value>) {
         let consumers = ["XINFO", "CONSUMERS", "reelq:{video}:jobs", "workers"];
         let workers = scene.0.command(&["ZCARD", "reelq:{video}:workers"]).await;

@@ -1,7 +1,7 @@
 //! Members that are not where they belong, keys of another type, and a clock that went back.
 
 use reelq::job::Claim;
-use reelq::queue::{BreakerEvent, Lost, Move, QueueError, ServerClock, Settled, Settlement};
+use reelq::queue::{Beat, BreakerEvent, Lost, Move, QueueError, ServerClock, Settled, Settlement};
 
 use super::super::support::id;
 use super::{NOW, Scene, accept, complete, fail, refused, repoll, requeue, unconfirm};
@@ -151,7 +151,7 @@ async fn keys_of_another_type_count_as_none() {
     assert_eq!(scene.settle(5010, "a", 2, accept("w-1")).await, Settled::Done);
     assert_eq!(scene.claim_polls(9000).await.len(), 1);
     assert_eq!(scene.settle(9010, "a", 3, complete()).await, Settled::Done);
-    scene.at(9020).tick("w1").await.unwrap();
+    scene.at(9020).tick(Beat::of("w1")).await.unwrap();
     for event in [BreakerEvent::Limited, BreakerEvent::Halted] {
         scene.0.command::<()>(&["SET", "reelq:{video}:stage:submit", "x"]).await;
         assert!(scene.report(9030, event, &id("a")).await, "{event:?}");
@@ -163,7 +163,7 @@ async fn keys_of_another_type_count_as_none() {
 async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten()
 -> Result<(), QueueError> {
     let scene = Scene::new().await;
-    scene.at(HOUR_MS).tick("w2").await?;
+    scene.at(HOUR_MS).tick(Beat::of("w2")).await?;
     let later = scene.at(HOUR_MS);
     let (request, mut fields) = super::super::support::job("scheduled");
     fields.not_before = Some(reelq::job::Millis(NOW + 2 * HOUR_MS));
@@ -179,7 +179,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
     }
     let mut beats = 0;
     loop {
-        let clock = scene.at(0).tick("w1").await?.clock;
+        let clock = scene.at(0).tick(Beat::of("w1")).await?.clock;
         beats += 1;
         if clock == ServerClock::WentBack {
             break;
@@ -187,7 +187,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
         assert_eq!(clock, ServerClock::PullingIn);
     }
     assert_eq!(beats, 2, "a hundred a beat");
-    assert_eq!(scene.at(0).tick("w1").await?.clock, ServerClock::Steady);
+    assert_eq!(scene.at(0).tick(Beat::of("w1")).await?.clock, ServerClock::Steady);
     for (place, due) in
         [("submit", 60_000), ("unconfirmed", 30_000), ("poll", 30_000), ("leases", 60_000)]
     {
@@ -205,7 +205,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
     let beats: Vec<(String, u64)> =
         scene.0.command(&["ZRANGE", "reelq:{video}:workers", "0", "-1", "WITHSCORES"]).await;
     assert_eq!(beats, [("w1".to_owned(), NOW), ("w2".to_owned(), NOW)]);
-    assert_eq!(scene.at(4000).tick("w1").await?.silent, ["w2"], "the dead are noticed");
+    assert_eq!(scene.at(4000).tick(Beat::of("w1")).await?.silent, ["w2"], "the dead are noticed");
     Ok(())
 }
 
@@ -217,11 +217,11 @@ async fn a_name_that_no_worker_has_is_removed_and_hides_nobody() -> Result<(), Q
         let words: [&[u8]; 4] = [b"ZADD", b"reelq:{video}:workers", b"1", &name];
         let _: u64 = scene.0.raw_command(words).await;
     }
-    scene.at(0).tick("w2").await?;
+    scene.at(0).tick(Beat::of("w2")).await?;
     for _twice in 0..2 {
-        scene.at(4000).tick("w1").await?;
+        scene.at(4000).tick(Beat::of("w1")).await?;
     }
-    assert_eq!(scene.at(4000).tick("w1").await?.silent, ["w2"]);
+    assert_eq!(scene.at(4000).tick(Beat::of("w1")).await?.silent, ["w2"]);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ async fn claim_poll_takes_what_is_due_and_tells_what_a_check_needs() {
         id: id("a"),
         claim: Claim(2),
         whilter_request_id: "w-1".to_owned(),
+        pair: "birthday acme".to_owned(),
         polls: 1,
         late_by: Duration::from_millis(50),
         age: Duration::from_millis(1050),

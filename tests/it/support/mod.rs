@@ -9,8 +9,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use reelq::cli::private_redis::PrivateRedis;
-use reelq::job::{EntryFields, JobId, QueueName, Request};
-use reelq::queue::{ConnectOptions, Queue, RuledQueue, Rules};
+use reelq::job::{EntryFields, JobId, QueueName, Request, Stage};
+use reelq::queue::{BreakerEvent, ConnectOptions, Queue, Report, RuledQueue, Rules, Witnesses};
 
 /// The server that the tests are to use, as the README's test command sets it.
 pub(crate) fn redis_command() -> Option<String> {
@@ -115,4 +115,23 @@ pub(crate) fn request(name: &str) -> Request {
 /// A small valid request with nothing beside it.
 pub(crate) fn job(name: &str) -> (Request, EntryFields) {
     (request(name), EntryFields::default())
+}
+
+/// What `w1` reports of a stage, by the call of this job, without anything else to say.
+pub(crate) fn report_of(stage: Stage, event: BreakerEvent, job: &JobId) -> Report<'_> {
+    Report {
+        stage,
+        event,
+        reason: "403",
+        wait: Duration::from_secs(1),
+        wait_at_most: Duration::from_secs(3),
+        job: Some(job),
+        worker: "w1",
+        run_for: Duration::ZERO,
+        good_ago: None,
+        witnesses: Witnesses::Nobody,
+        may_have_bought: false,
+        may_stay: false,
+        pairs: "",
+    }
 }
