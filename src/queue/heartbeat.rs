@@ -20,7 +20,7 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(4);
 pub struct Beat<'a> {
     /// Its name.
     pub worker: &'a str,
-    /// How long ago it had a good answer of the API; `None`: not since its last beat.
+    /// How long ago it had a good answer of the API; `None`: never.
     pub good_ago: PerStage<Option<Duration>>,
     /// What is wrong with it alone, in words.
     pub ill: Option<&'a str>,

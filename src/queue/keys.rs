@@ -7,7 +7,7 @@
 use crate::job::{JobId, QueueName};
 
 /// The names that follow the prefix, with their types and meaning (docs/contract.md, section 2).
-pub const KEYS: [(&str, &str); 25] = [
+pub const KEYS: [(&str, &str); 29] = [
     ("jobs", "stream"),
     ("job:", "hash"),
     ("body:", "string"),
@@ -30,6 +30,10 @@ pub const KEYS: [(&str, &str); 25] = [
     ("rate:poll", "string"),
     ("rate:push", "string"),
     ("halt-ended:submit", "string"),
+    ("good:submit", "zset"),
+    ("good:poll", "zset"),
+    ("checks-fail-since", "string"),
+    ("ill", "hash"),
     ("token-turn", "string"),
     ("clock", "string"),
     ("wake", "channel"),

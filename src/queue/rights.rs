@@ -20,7 +20,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("poll", PLACE),
     ("leases", PLACE),
     ("workers", PLACE),
-    ("dead", &["ZADD {} 0 m", "ZREM {} m", "ZRANGE {} 0 0"]),
+    ("dead", SET),
     ("claimed:admit:w", TEXT),
     ("claimed:submit:w", TEXT),
     ("claimed:poll:w", TEXT),
@@ -33,6 +33,10 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("rate:submit", RATE),
     ("rate:poll", RATE),
     ("halt-ended:submit", TEXT),
+    ("good:submit", SET),
+    ("good:poll", SET),
+    ("checks-fail-since", &["SET {} v", "GET {}", "DEL {}", "PEXPIRE {} 1"]),
+    ("ill", &["HSET {} f v", "HDEL {} f"]),
     ("token-turn", &["SET {} v", "PTTL {}", "DEL {}"]),
     ("clock", TEXT),
     ("", &["TIME"]),
@@ -59,10 +63,12 @@ const RECORD: &[&str] = &[
     "PERSIST {}",
     "EXISTS {}",
 ];
-const PLACE: &[&str] = &["ZADD {} 0 m", "ZREM {} m", "ZRANGE {} 0 0", "ZSCORE {} m"];
+const PLACE: &[&str] =
+    &["ZADD {} 0 m", "ZREM {} m", "ZRANGE {} 0 0", "ZSCORE {} m", "ZCOUNT {} 0 1"];
+const SET: &[&str] = &["ZADD {} 0 m", "ZREM {} m", "ZRANGE {} 0 0"];
 const TEXT: &[&str] = &["SET {} v", "GET {}"];
 const RATE: &[&str] = &["SET {} v", "GET {}", "DEL {}"];
-const STAGE: &[&str] = &["HMGET {} f", "HSET {} f v", "DEL {}", "EXISTS {}"];
+const STAGE: &[&str] = &["HMGET {} f", "HSET {} f v", "HDEL {} f", "DEL {}", "EXISTS {}"];
 const RESULTS: &[&str] = &[
     "XADD {} * f v",
     "XTRIM {} MINID 0",

@@ -111,6 +111,7 @@ end
 local function failed()
   if probed ~= id or probing ~= '1' then return 0 end
   if state == 'halted' then halted_until_now() end
+  tries = tries + 1
   local again = stays == '1' and tries < TRIES
   if not again then probes = probes + 1 end
   local wait = math.min(num(closed_wait_max or wait_max_ms),
@@ -118,7 +119,7 @@ local function failed()
   if asks ~= '1' and now < num(slow_until) then wait = SLOW_MS end
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes),
     'probing', '0', 'closed-by', worker, 'sticky', again and '1' or '0', 'tries',
-    int(again and tries + 1 or 1), 'answered', '0')
+    int(again and tries or 0), 'answered', '0')
   if id ~= 'check' then redis.call('HSET', hash, 'asks', asks) end
   wake(stage)
   return 1

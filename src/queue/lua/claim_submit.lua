@@ -36,7 +36,7 @@ local retention = { completed_ms = ARGV[7], failed_ms = ARGV[8] }
 local max_age_ms, max_unconfirmed = tonumber(ARGV[9]), tonumber(ARGV[10])
 local claimed, MAX_REPLY_BYTES, PUT_OFF_MS = P .. 'claimed:submit:' .. worker, 1048576, 30000
 local NEVER_SENT = { 'expired', { 'error', 'submit-deadline: not submitted in time' } }
-local UNANSWERED = { 'failed', { 'error', 'submit-unconfirmed: a POST was sent and never answered' } }
+local UNKNOWN = { 'failed', { 'error', 'submit-unconfirmed: a POST was sent, its answer never came' } }
 local EXPECTED = { submit = 'waiting', unconfirmed = 'unconfirmed' }
 -- What is read of a member: an operator's marks are on unconfirmed jobs only.
 local READ = { submit = { 'state', 'claim', 'posts', 'attempts', 'retries', 'unconfirmed', 'push-trust',
@@ -85,7 +85,7 @@ local function look(id, place)
   local deadline =
     submit_deadline(max_age_ms, halt_ended, accepted_at, not_before, retried_at, expires_at)
   if deadline <= now and halted then return 'put off', now + PUT_OFF_MS end
-  if deadline <= now then return unpack(num(unconfirmed) > 0 and UNANSWERED or NEVER_SENT, 1, 2) end
+  if deadline <= now then return unpack(num(unconfirmed) > 0 and UNKNOWN or NEVER_SENT, 1, 2) end
   local holds = held or num(unconfirmed) > max_unconfirmed
   if place == 'unconfirmed' and holds and not resend then return 'put off', deadline end
   local n = #taken + 1

@@ -17,5 +17,7 @@ if not no_group and #pending > 0 then return 0 end
 
 -- writes
 if not no_group then redis.call('XGROUP', 'DELCONSUMER', jobs, 'workers', worker) end
+for _, stage in ipairs({ 'submit', 'poll' }) do ask('ZREM', P .. 'good:' .. stage, worker) end
+ask('HDEL', P .. 'ill', worker)
 redis.call('ZREM', P .. 'workers', worker)
 return 1

@@ -11,7 +11,7 @@
 -- ARGV[7] poll_max_ms: the longest wait before a check and before a probe of that stage
 -- ARGV[8] max_age_ms: submit.max_age
 -- ARGV[9], ARGV[10] good_ms: how long ago this worker had a good answer to a submit, and to a check;
---   '' = none since its last beat
+--   '' = never
 -- ARGV[11] ill: in words what is wrong with this worker alone ('' = nothing)
 -- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
 --   reason ('' = open) and when it is tried again of the stages submit and poll; 1 when the clock
@@ -27,8 +27,6 @@ local backoff_max_ms, unconfirmed_grace_ms, poll_max_ms = tonumber(ARGV[5]), ton
   tonumber(ARGV[7])
 -- Clocks are adjusted by less than this all the time.
 local BACK_MS, BATCH = 2000, 100
--- So long good answers are remembered.
-local GOOD_KEPT_MS = 3600000
 local max_age_ms, ill = ARGV[8], ARGV[11]
 local good_ms = { submit = tonumber(ARGV[9]), poll = tonumber(ARGV[10]) }
 local STAGES = { 'submit', 'poll' }
@@ -87,18 +85,14 @@ end
 redis.call('ZADD', P .. 'workers', int(now), worker)
 if ill ~= '' then
   ask('HSET', P .. 'ill', worker, ill)
-elseif redis.call('EXISTS', P .. 'ill') == 1 then
-  ask('HDEL', P .. 'ill', worker, unpack(silent))
+else
+  ask('HDEL', P .. 'ill', worker)
 end
 local paused = redis.call('EXISTS', P .. 'paused')
 if paused == 1 then redis.call('SET', P .. 'halt-ended:submit', int(now), 'PX', max_age_ms) end
 local reply = { now, paused, head('submit'), head('unconfirmed'), head('poll') }
 for _, stage in ipairs(STAGES) do
-  local good = P .. 'good:' .. stage
-  if good_ms[stage] then
-    ask('ZADD', good, int(now - good_ms[stage]), worker)
-    ask('ZREMRANGEBYSCORE', good, '-inf', int(now - GOOD_KEPT_MS))
-  end
+  if good_ms[stage] then ask('ZADD', P .. 'good:' .. stage, int(now - good_ms[stage]), worker) end
   local state, reason, next_probe, learned, growth =
     unpack(read(P .. 'stage:' .. stage, 'state', 'reason', 'next-probe', 'rate', 'growth'), 1, 5)
   -- A limit is over also when nobody calls any more.

@@ -8,6 +8,7 @@ mod leases;
 mod operate;
 mod places;
 mod poll;
+mod probes;
 mod push;
 mod push_ended;
 mod submit;
