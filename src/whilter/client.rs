@@ -102,9 +102,7 @@ impl Client {
             Err(NoToken::Refused(detail)) => {
                 SubmitOutcome::Refused { detail, refusal: Refusal::Credentials }
             }
-            Err(NoToken::Unavailable(detail)) => {
-                SubmitOutcome::RetryLater { detail, spends_attempt: false, retry_after: None }
-            }
+            Err(NoToken::Unavailable(detail)) => SubmitOutcome::NotSent { detail },
             Err(NoToken::NotTried(detail)) => SubmitOutcome::NotTried { detail },
         }
     }
@@ -127,10 +125,32 @@ impl Client {
             Err(NoToken::Refused(detail)) => {
                 StatusOutcome::Refused { detail, refusal: Refusal::Credentials }
             }
-            Err(NoToken::Unavailable(detail)) => {
-                StatusOutcome::RetryLater { detail, retry_after: None }
-            }
+            Err(NoToken::Unavailable(detail)) => StatusOutcome::NotSent { detail },
             Err(NoToken::NotTried(detail)) => StatusOutcome::NotTried { detail },
+        }
+    }
+
+    /// Whether the API is there: asks for a transaction, and looks whether anything below 500 is
+    /// answered, whatever it says. Over by `deadline`.
+    ///
+    /// # Errors
+    /// In words, why it is not.
+    pub async fn answers(
+        &self,
+        whilter_request_id: &str,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        let Some(url) = self.0.endpoints.status(whilter_request_id) else {
+            return Err("its whilter-request-id cannot stand in a URL".to_owned());
+        };
+        let outgoing = || Outgoing::get(url.clone());
+        match self.call("status", &self.0.gets, outgoing, deadline, &Began::default()).await {
+            Ok((Answer::Given(given), _)) if given.code < 500 => Ok(()),
+            Ok((Answer::Given(given), access)) => Err(given.in_words(&access.secrets())),
+            Ok((Answer::NotSent(why) | Answer::MaybeSent(why), _))
+            | Err(NoToken::Refused(why) | NoToken::Unavailable(why) | NoToken::NotTried(why)) => {
+                Err(why)
+            }
         }
     }
 

@@ -23,26 +23,40 @@ pub(super) fn of_submit(
 ) -> SubmitOutcome {
     let given = match answer {
         Answer::Given(given) => given,
-        Answer::NotSent(why) => return submit_later(why.clone(), false, None),
+        Answer::NotSent(why) => return SubmitOutcome::NotSent { detail: why.clone() },
         Answer::MaybeSent(why) => {
-            return SubmitOutcome::Unknown { detail: why.clone(), sent_ago };
+            return SubmitOutcome::Unknown { detail: why.clone(), sent_ago, by_gateway: false };
         }
     };
     let detail = || given.in_words(secrets);
+    let bad_request = || Fault::new(ErrorCode::BadRequest, detail());
+    let refused = || SubmitOutcome::Refused { detail: detail(), refusal: refusal(given.code) };
+    let later = |spends_attempt| SubmitOutcome::RetryLater {
+        detail: detail(),
+        spends_attempt,
+        retry_after: given.retry_after.filter(|_| !spends_attempt),
+    };
     match given.code {
         200..=299 => accepted(id, given, sent_ago, secrets),
-        300..=399 | 401..=405 => {
-            SubmitOutcome::Refused { detail: detail(), refusal: refusal(given.code) }
-        }
+        // Only the API itself judges a job, not a page of something in front of it.
+        400 | 413 | 422 if given.is_the_apis_own() => rejected(bad_request(), named_id(id, given)),
         409 => match named_id(id, given) {
             Some(whilter_request_id) => SubmitOutcome::Accepted { whilter_request_id },
-            None => SubmitOutcome::Rejected(Fault::new(ErrorCode::BadRequest, detail())),
+            None => SubmitOutcome::Conflicts(bad_request()),
         },
-        429 => submit_later(detail(), false, Some(given.retry_after.unwrap_or_default())),
-        503 if given.retry_after.is_some() => submit_later(detail(), false, given.retry_after),
-        408 | 425 | 500..=599 => submit_later(detail(), true, None),
-        400..=499 => rejected(Fault::new(ErrorCode::BadRequest, detail()), named_id(id, given)),
-        _ => SubmitOutcome::Unknown { detail: detail(), sent_ago },
+        429 => SubmitOutcome::Limited {
+            detail: detail(),
+            retry_after: given.retry_after.unwrap_or_default(),
+        },
+        408 | 425 => later(true),
+        300..=499 | 511 => refused(),
+        503 if given.retry_after.is_some() => later(false),
+        // A gateway's word: the API may have the request.
+        502 | 504 | 520 | 522 | 524 => {
+            SubmitOutcome::Unknown { detail: detail(), sent_ago, by_gateway: true }
+        }
+        500..=599 => later(true),
+        _ => SubmitOutcome::Unknown { detail: detail(), sent_ago, by_gateway: false },
     }
 }
 
@@ -55,23 +69,25 @@ pub(super) fn of_status(
 ) -> StatusOutcome {
     let given = match answer {
         Answer::Given(given) => given,
-        Answer::NotSent(why) | Answer::MaybeSent(why) => return check_later(why.clone()),
+        Answer::NotSent(why) => return StatusOutcome::NotSent { detail: why.clone() },
+        Answer::MaybeSent(why) => return StatusOutcome::Unanswered { detail: why.clone() },
     };
     let detail = || given.in_words(secrets);
     match given.code {
         200..=299 => ready(id, deliverable, given, secrets),
-        300..=399 | 401 | 402 | 403 | 405 => {
+        400 | 413 | 422 => StatusOutcome::BadRequest { detail: detail() },
+        404 | 410 => StatusOutcome::NotFound { detail: detail() },
+        429 => StatusOutcome::Limited {
+            detail: detail(),
+            retry_after: given.retry_after.unwrap_or_default(),
+        },
+        // A conflict says nothing that a check could be judged by.
+        409 => StatusOutcome::NotUnderstood { detail: detail() },
+        503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
+        300..=499 | 511 if !matches!(given.code, 408 | 425) => {
             StatusOutcome::Refused { detail: detail(), refusal: refusal(given.code) }
         }
-        404 | 410 => StatusOutcome::NotFound { detail: detail() },
-        429 => {
-            let retry_after = Some(given.retry_after.unwrap_or_default());
-            StatusOutcome::RetryLater { detail: detail(), retry_after }
-        }
-        503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
-        408 | 409 | 425 | 500..=599 => check_later(detail()),
-        400..=499 => StatusOutcome::BadRequest { detail: detail() },
-        _ => check_later(detail()),
+        _ => StatusOutcome::RetryLater { detail: detail(), retry_after: None },
     }
 }
 
@@ -102,10 +118,6 @@ fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) 
         Ok(said) => said,
         Err(detail) => return StatusOutcome::NotUnderstood { detail },
     };
-    if let Some(message) = said.failure() {
-        let detail = shown(&message, secrets);
-        return StatusOutcome::Failed(Fault::new(ErrorCode::GenerationFailed, detail));
-    }
     let (video, image) = (said.video_url(), said.image_url());
     let has = |url: &Result<Option<String>, _>| matches!(url, Ok(Some(_)));
     let is_ready = match deliverable {
@@ -119,6 +131,10 @@ fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) 
             video_url: video.unwrap_or_default(),
             image_url: image.unwrap_or_default(),
         },
+        _ if said.failure().is_some() => {
+            let detail = shown(&said.failure().unwrap_or_default(), secrets);
+            StatusOutcome::Failed(Fault::new(ErrorCode::GenerationFailed, detail))
+        }
         (Err(why), _) | (_, Err(why)) => strange(given, why),
         // An object that says nothing we know (a gateway's error page in JSON) must not let a
         // deadline end the job.
@@ -151,14 +167,6 @@ fn not_understood(given: &Given, why: &str) -> String {
     format!("{}, not understood: {why}", given.code)
 }
 
-fn submit_later(
-    detail: String,
-    spends_attempt: bool,
-    retry_after: Option<Duration>,
-) -> SubmitOutcome {
-    SubmitOutcome::RetryLater { detail, spends_attempt, retry_after }
-}
-
 fn strange(given: &Given, why: &str) -> StatusOutcome {
     StatusOutcome::NotUnderstood { detail: not_understood(given, why) }
 }
@@ -166,8 +174,4 @@ fn strange(given: &Given, why: &str) -> StatusOutcome {
 /// Who was refused by an answer with this code; a 401 came again with a fresh token.
 fn refusal(code: u16) -> Refusal {
     if code == 401 { Refusal::Token } else { Refusal::Call }
-}
-
-fn check_later(detail: String) -> StatusOutcome {
-    StatusOutcome::RetryLater { detail, retry_after: None }
 }

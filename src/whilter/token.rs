@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::answer::{Answer, Body, Given};
+use super::answer::{Answer, Body};
 use super::transport::{Outgoing, Transport};
 use super::wire;
 use crate::config::{Api, Secret};
@@ -294,11 +294,12 @@ impl Access {
 /// The header and the life of the token that an answer brings.
 fn read_answer(answer: Answer) -> Result<(HeaderValue, Duration), NoToken> {
     let unavailable = |why: &str| Err(NoToken::Unavailable(format!("the token call: {why}")));
-    let Given { code, body, .. } = match answer {
+    let given = match answer {
         Answer::Given(given) => given,
         Answer::NotSent(why) | Answer::MaybeSent(why) => return unavailable(&why),
     };
-    match (code, &body) {
+    let code = given.code;
+    match (code, &given.body) {
         (200..=299, Body::Whole(bytes)) => {
             let token = match wire::Token::read(bytes) {
                 Ok(token) => token,
@@ -311,7 +312,8 @@ fn read_answer(answer: Answer) -> Result<(HeaderValue, Duration), NoToken> {
             }
         }
         (200..=299, Body::Cut(why)) => unavailable(&format!("{code}, {why}")),
-        (400 | 401 | 403 | 404, _) => {
+        // A page of something in front of the API says nothing of our credentials.
+        (400 | 401 | 403 | 404, _) if given.is_the_apis_own() => {
             Err(NoToken::Refused(format!("{code} to the token call: check credentials, URL, IP")))
         }
         _ => unavailable(&code.to_string()),

@@ -14,12 +14,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{Answer, Body, Given, retry_after};
+use super::wire;
 use crate::config::Api;
 use crate::telemetry;
+
+/// Nobody asks for compression, which answers so short do not need; one that comes is read all the same.
+const NOT_COMPRESSED: HeaderValue = HeaderValue::from_static("identity");
+/// The most header lines of an answer.
+const MOST_HEADERS: usize = 500;
 
 /// A pool of connections and the bounds of what goes through it.
 pub(super) struct Transport {
@@ -47,7 +54,13 @@ impl Transport {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("reelq/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, NOT_COMPRESSED)]))
             .http1_only()
+            // A paid answer is not thrown away over a line among its headers.
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_max_headers(MOST_HEADERS)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -99,36 +112,68 @@ impl Transport {
     }
 
     async fn read(&self, mut response: Response, until: Instant) -> Given {
-        let body = match timeout_at(until, self.read_body(&mut response)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => Body::Cut("the connection was lost in its midst"),
-            Err(_) => Body::Cut("it did not end in time"),
+        let mut so_far = SoFar::default();
+        let read = timeout_at(until, self.read_body(&mut response, &mut so_far)).await;
+        let body = match read {
+            Ok(Ok(true)) => Body::Whole(so_far.readable()),
+            Ok(Ok(false)) => Body::Cut("longer than api.max_response_bytes"),
+            Ok(Err(_)) => so_far.if_whole("the connection was lost in its midst"),
+            Err(_) => so_far.if_whole("it did not end in time"),
         };
         let retry_after = retry_after(response.headers());
         Given { code: response.status().as_u16(), retry_after, body }
     }
 
-    async fn read_body(&self, response: &mut Response) -> Result<Body, reqwest::Error> {
-        const TOO_LONG: Body = Body::Cut("longer than api.max_response_bytes");
+    /// Reads to the end; false: it is too long. What was read by then is in `so_far`.
+    async fn read_body(
+        &self,
+        response: &mut Response,
+        so_far: &mut SoFar,
+    ) -> Result<bool, reqwest::Error> {
         let limit = self.max_response_bytes;
         let announced = response.content_length().unwrap_or_default();
         if usize::try_from(announced).map_or(true, |announced| announced > limit) {
-            return Ok(TOO_LONG);
+            return Ok(false);
         }
-        // Most answers are one chunk, which is passed on as it is.
-        let first = response.chunk().await?.unwrap_or_default();
-        let mut longer = Vec::new();
         while let Some(chunk) = response.chunk().await? {
-            if longer.is_empty() {
-                longer.extend_from_slice(&first);
-            }
-            longer.extend_from_slice(&chunk);
-            if longer.len() > limit {
-                return Ok(TOO_LONG);
+            if so_far.add(chunk) > limit {
+                return Ok(false);
             }
         }
-        let whole = if longer.is_empty() { first } else { Bytes::from(longer) };
-        Ok(if whole.len() > limit { TOO_LONG } else { Body::Whole(whole) })
+        Ok(true)
+    }
+}
+
+/// What was read of a body. Most are one chunk, which is passed on as it is.
+#[derive(Default)]
+struct SoFar {
+    first: Bytes,
+    longer: Vec<u8>,
+}
+
+impl SoFar {
+    /// Adds a chunk; how many bytes it is then.
+    fn add(&mut self, chunk: Bytes) -> usize {
+        if self.first.is_empty() {
+            self.first = chunk;
+            return self.first.len();
+        }
+        if self.longer.is_empty() {
+            self.longer.extend_from_slice(&self.first);
+        }
+        self.longer.extend_from_slice(&chunk);
+        self.longer.len()
+    }
+
+    fn readable(self) -> Bytes {
+        let longer = Bytes::from(self.longer);
+        wire::readable(if longer.is_empty() { self.first } else { longer })
+    }
+
+    /// The body that was broken off: all that matters may be there.
+    fn if_whole(self, broken_off: &'static str) -> Body {
+        let body = self.readable();
+        if wire::is_object(&body) { Body::Whole(body) } else { Body::Cut(broken_off) }
     }
 }
 

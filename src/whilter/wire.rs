@@ -1,102 +1,150 @@
 //! The JSON of the remote API (docs/contract.md, section 1). Its types stay in here.
 //!
-//! Content types are not looked at: JSON is what parses. Values are taken leniently (a number is
-//! as good as its text, a strange value in one field does not hide the others), because an answer
-//! that is not understood leaves a paid request in the dark.
+//! It is read as a browser would: content types are not looked at, JSON is what parses; of a key given
+//! twice the last counts, what follows the object does not; a number is as good as its text, and a
+//! strange value in one field does not hide the others. For an answer that is not understood leaves a
+//! paid request in the dark.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::job::{is_media_url, is_transaction_id};
 
 const HTML: &str = "an HTML page";
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A body as text: without a byte order mark, and with U+FFFD in place of what is not UTF-8.
+pub(super) fn readable(body: Bytes) -> Bytes {
+    let body = if body.starts_with(BYTE_ORDER_MARK) {
+        body.slice(BYTE_ORDER_MARK.len()..)
+    } else {
+        body
+    };
+    match String::from_utf8_lossy(&body) {
+        Cow::Borrowed(_) => body,
+        Cow::Owned(text) => Bytes::from(text),
+    }
+}
+
+/// The members of an object.
+#[derive(Debug, Deserialize)]
+struct Members<'a>(#[serde(borrow)] BTreeMap<String, &'a RawValue>);
+
+impl<'a> Members<'a> {
+    /// Reads an object. (An array would do for serde, whose maps are also read from sequences.)
+    fn read(body: &'a [u8]) -> Result<Self, &'static str> {
+        if is_html(body) {
+            return Err(HTML);
+        }
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err("no JSON object");
+        }
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        Self::deserialize(&mut reader).map_err(|_| "no JSON object")
+    }
+
+    /// The text of a member that is a string or a number; `None` for everything else.
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        let raw: &'a str = self.0.get(name)?.get();
+        match raw.as_bytes().first()? {
+            b'"' if raw.contains('\\') => serde_json::from_str(raw).ok().map(Cow::Owned),
+            // Without escapes, the text is what stands between the quotes.
+            b'"' => raw.get(1..raw.len() - 1).map(Cow::Borrowed),
+            b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw)),
+            _ => None,
+        }
+    }
+
+    /// A member that is a URL: absent or empty, usable, or an error.
+    fn url(&self, name: &str) -> Result<Option<String>, ()> {
+        if !self.0.contains_key(name) || self.0.get(name).is_some_and(|it| it.get() == "null") {
+            return Ok(None);
+        }
+        let text = self.text(name).ok_or(())?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        // One that was not UTF-8 is another than the API meant.
+        let is_whole = !text.contains(char::REPLACEMENT_CHARACTER);
+        if is_whole && is_media_url(text) { Ok(Some(text.to_owned())) } else { Err(()) }
+    }
+}
 
 /// An answer to a submit or a status check.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub(super) struct Said<'a> {
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    client_request_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    whilter_request_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    video_url: Option<&'a RawValue>,
-    #[serde(borrow)]
-    image_url: Option<&'a RawValue>,
-}
-
-/// An answer to the token call.
-#[derive(Deserialize)]
-pub(super) struct Token<'a> {
-    #[serde(borrow)]
-    access_token: Option<&'a RawValue>,
-    #[serde(borrow)]
-    expires_in: Option<&'a RawValue>,
-}
+#[derive(Debug)]
+pub(super) struct Said<'a>(Members<'a>);
 
 impl<'a> Said<'a> {
     /// Reads an answer, or says why it is none to the request of that id.
     pub(super) fn read(body: &'a [u8], client_request_id: &str) -> Result<Self, &'static str> {
-        let said: Self = object(body)?;
-        match text(said.client_request_id) {
+        let said = Members::read(body)?;
+        match said.text("client-request-id") {
             Some(other) if other != client_request_id => Err("for another client-request-id"),
-            Some(_) | None => Ok(said),
+            Some(_) | None => Ok(Self(said)),
         }
     }
 
     /// The status word, as it is.
     pub(super) fn status(&self) -> Option<Cow<'a, str>> {
-        text(self.status)
+        self.0.text("status")
     }
 
     /// What the API says went wrong, when its status word says that something did.
     pub(super) fn failure(&self) -> Option<Cow<'a, str>> {
         let status = self.status()?;
-        let has = |word: &str| {
+        let has = |word: &&str| {
             status.as_bytes().windows(word.len()).any(|it| it.eq_ignore_ascii_case(word.as_bytes()))
         };
-        let failed = has("FAIL") || has("ERROR") || has("REJECT");
-        let message = || text(self.message).filter(|message| !message.trim().is_empty());
+        let failed = ["FAIL", "ERROR", "REJECT", "CANCEL", "ABORT", "EXPIR"].iter().any(has);
+        let message = || self.0.text("message").filter(|message| !message.trim().is_empty());
         failed.then(|| message().unwrap_or(status))
     }
 
     /// The API's id, if it can be put into a path and a record.
     pub(super) fn whilter_request_id(&self) -> Option<Cow<'a, str>> {
-        text(self.whilter_request_id).filter(|id| is_transaction_id(id))
+        self.0.text("whilter-request-id").filter(|id| is_transaction_id(id))
     }
 
     /// `video-url`: absent, usable, or an error that says what is wrong with it.
     pub(super) fn video_url(&self) -> Result<Option<String>, &'static str> {
-        url(self.video_url).map_err(|()| "its video-url is no http(s) URL of at most 4 KiB")
+        self.0.url("video-url").map_err(|()| "its video-url is no http(s) URL of at most 4 KiB")
     }
 
     /// `image-url`, likewise.
     pub(super) fn image_url(&self) -> Result<Option<String>, &'static str> {
-        url(self.image_url).map_err(|()| "its image-url is no http(s) URL of at most 4 KiB")
+        self.0.url("image-url").map_err(|()| "its image-url is no http(s) URL of at most 4 KiB")
     }
 }
+
+/// An answer to the token call.
+pub(super) struct Token<'a>(Members<'a>);
 
 impl<'a> Token<'a> {
     /// Reads an answer to the token call.
     pub(super) fn read(body: &'a [u8]) -> Result<Self, &'static str> {
-        object(body)
+        Members::read(body).map(Self)
     }
 
     /// The token.
     pub(super) fn access_token(&self) -> Option<Cow<'a, str>> {
-        text(self.access_token).filter(|token| !token.is_empty())
+        self.0.text("access_token").filter(|token| !token.is_empty())
     }
 
     /// Its life in seconds, if it is a number, also in quotes.
     pub(super) fn expires_in(&self) -> Option<f64> {
-        text(self.expires_in)?.trim().parse().ok().filter(|seconds: &f64| !seconds.is_nan())
+        let seconds = self.0.text("expires_in")?;
+        seconds.trim().parse().ok().filter(|seconds: &f64| !seconds.is_nan())
     }
+}
+
+/// Whether a body is, or begins with, a whole JSON object.
+pub(super) fn is_object(body: &[u8]) -> bool {
+    Members::read(body).is_ok()
 }
 
 /// What an answer that is not understood, or brings bad news, says in words: its message if it is
@@ -105,47 +153,12 @@ pub(super) fn message(body: &[u8]) -> Cow<'_, str> {
     if is_html(body) {
         return Cow::Borrowed(HTML);
     }
-    let message = object::<Said<'_>>(body).ok().and_then(|said| text(said.message));
+    let message = Members::read(body).ok().and_then(|said| said.text("message"));
     message.unwrap_or_else(|| String::from_utf8_lossy(body))
-}
-
-/// A JSON object. (An array would do for serde, whose structs are also read from sequences.)
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, &'static str> {
-    if is_html(body) {
-        return Err(HTML);
-    }
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err("no JSON object");
-    }
-    serde_json::from_slice(body).map_err(|_| "no JSON object")
 }
 
 fn is_html(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'<')
-}
-
-/// The text of a string or a number; `None` for everything else.
-fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let raw = raw?.get();
-    match raw.as_bytes().first()? {
-        b'"' if raw.contains('\\') => serde_json::from_str(raw).ok().map(Cow::Owned),
-        // Without escapes, the text is what stands between the quotes.
-        b'"' => raw.get(1..raw.len() - 1).map(Cow::Borrowed),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw)),
-        _ => None,
-    }
-}
-
-fn url(raw: Option<&RawValue>) -> Result<Option<String>, ()> {
-    if raw.is_none() {
-        return Ok(None);
-    }
-    let text = text(raw).ok_or(())?;
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if is_media_url(text) { Ok(Some(text.to_owned())) } else { Err(()) }
 }
 
 #[cfg(test)]
@@ -164,14 +177,31 @@ mod tests {
             ("null", "no JSON object"),
             (r#"["SUCCESS","m","order-1","w-1",null,null]"#, "no JSON object"),
             (r#"{"status":"SUCCESS""#, "no JSON object"),
-            (r#"{"status":"SUCCESS"} {}"#, "no JSON object"),
             (" \n<!doctype html>", "an HTML page"),
             (r#"{"client-request-id":"order-2"}"#, "for another client-request-id"),
         ] {
             assert_eq!(Said::read(body.as_bytes(), "order-1").unwrap_err(), why, "{body}");
         }
-        assert!(Said::read(b"{\"status\":\"\xff\"}", "order-1").is_err(), "no UTF-8");
         said(r#" {"client-request-id":"order-1","unknown":[1,{"a":null}],"message":{"a":1}}"#);
+    }
+
+    #[test]
+    fn an_object_is_read_as_a_browser_would() {
+        for body in [
+            "\u{feff}{\"status\":\"SUCCESS\"}".as_bytes(),
+            b"{\"status\":\"SUCCESS\"} {}<!-- -->",
+            b"{\"status\":\"ERROR\",\"status\":\"SUCCESS\"}",
+            b"{\"message\":\"f\xfcr Sie\",\"status\":\"SUCCESS\",\"\xff\":1}",
+        ] {
+            let body = readable(Bytes::copy_from_slice(body));
+            assert_eq!(Said::read(&body, "order-1").unwrap().status().unwrap(), "SUCCESS");
+        }
+        // What is needed must be whole.
+        let damaged = b"{\"whilter-request-id\":\"w\xff\",\"video-url\":\"https://h/\xff\"}";
+        let damaged = readable(Bytes::from_static(damaged));
+        let damaged = Said::read(&damaged, "order-1").unwrap();
+        assert_eq!(damaged.whilter_request_id(), None);
+        assert!(damaged.video_url().is_err());
     }
 
     #[test]
@@ -201,7 +231,7 @@ mod tests {
             let body = format!(r#"{{"status":"{status}","message":"why"}}"#);
             said(&body).failure().map(Cow::into_owned)
         };
-        for word in ["FAIL", "failed", "xErRoRx", "REJECTED"] {
+        for word in ["FAIL", "failed", "xErRoRx", "REJECTED", "cancelled", "Aborted", "EXPIRED"] {
             assert_eq!(failure(word).as_deref(), Some("why"), "{word}");
         }
         for word in ["SUCCESS", "", "PROCESSING", "FAI LED", "ERRO"] {
