@@ -1,4 +1,5 @@
-//! A stage that is closed (halted, broken or limited) for the whole fleet (`lua/breaker.lua`, `gate` in `lua/lib/gate.lua`).
+//! A stage that is closed (halted, broken or limited) for the whole fleet (`lua/breaker.lua`,
+//! `lua/lib/gate.lua`).
 
 use std::fmt;
 use std::time::Duration;

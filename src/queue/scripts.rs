@@ -33,6 +33,7 @@ const UNCONFIRMED: &str = include_str!("lua/lib/unconfirmed.lua");
 const RESULT: &str = include_str!("lua/lib/result.lua");
 const ENDING: &str = include_str!("lua/lib/ending.lua");
 const GATE: &str = include_str!("lua/lib/gate.lua");
+const PICK: &str = include_str!("lua/lib/pick.lua");
 
 /// Makes the one list of scripts: a name in Rust, the file, and the shared parts that it needs.
 macro_rules! scripts {
@@ -50,11 +51,11 @@ macro_rules! scripts {
 
 scripts! {
     Admit "admit" [RECORD PLACE CLAIM],
-    ClaimSubmit "claim_submit" [RECORD PLACE CLAIM UNCONFIRMED RESULT ENDING GATE],
+    ClaimSubmit "claim_submit" [RECORD PLACE CLAIM UNCONFIRMED RESULT ENDING GATE PICK],
     Accept "accept" [RECORD PLACE RESULT ENDING],
     Requeue "requeue" [RECORD PLACE RESULT ENDING],
     Unconfirm "unconfirm" [RECORD PLACE UNCONFIRMED],
-    ClaimPoll "claim_poll" [RECORD PLACE CLAIM RESULT ENDING GATE],
+    ClaimPoll "claim_poll" [RECORD PLACE CLAIM RESULT ENDING GATE PICK],
     Repoll "repoll" [RECORD PLACE],
     Finish "finish" [RECORD PLACE RESULT ENDING],
     Reclaim "reclaim" [RECORD PLACE UNCONFIRMED RESULT ENDING],

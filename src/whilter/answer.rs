@@ -60,7 +60,7 @@ impl Given {
     /// Whether the API itself said it, which speaks JSON or says nothing, and not a page of something in
     /// front of it.
     pub(super) fn is_the_apis_own(&self) -> bool {
-        matches!(&self.body, Body::Whole(bytes) if bytes.is_empty() || wire::is_object(bytes))
+        matches!(&self.body, Body::Whole(bytes) if bytes.trim_ascii().is_empty() || wire::is_object(bytes))
     }
 
     /// The answer in words: its code and what the body says.

@@ -135,11 +135,7 @@ impl Client {
     ///
     /// # Errors
     /// In words, why it is not.
-    pub async fn answers(
-        &self,
-        whilter_request_id: &str,
-        deadline: Instant,
-    ) -> Result<(), String> {
+    pub async fn answers(&self, whilter_request_id: &str, deadline: Instant) -> Result<(), String> {
         let Some(url) = self.0.endpoints.status(whilter_request_id) else {
             return Err("its whilter-request-id cannot stand in a URL".to_owned());
         };

@@ -19,11 +19,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A body as text: without a byte order mark, and with U+FFFD in place of what is not UTF-8.
 pub(super) fn readable(body: Bytes) -> Bytes {
-    let body = if body.starts_with(BYTE_ORDER_MARK) {
-        body.slice(BYTE_ORDER_MARK.len()..)
-    } else {
-        body
-    };
+    let body =
+        if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body };
     match String::from_utf8_lossy(&body) {
         Cow::Borrowed(_) => body,
         Cow::Owned(text) => Bytes::from(text),

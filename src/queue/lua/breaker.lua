@@ -54,7 +54,8 @@ local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
 -- The last good answer in a stage, of anybody, or of anybody else.
 local function last_good(of_stage, but)
   local found = ask('ZRANGE', P .. 'good:' .. of_stage, 0, 1, 'REV', 'WITHSCORES') or {}
-  return num(found[1] ~= but and found[2] or found[4])
+  local who, latest, _, next_latest = unpack(found, 1, 4)
+  return num(who ~= but and latest or next_latest)
 end
 
 local function others_are_well()

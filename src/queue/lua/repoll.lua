@@ -48,10 +48,10 @@ for _, move in ipairs(moves) do
   redis.call('HSET', move.record, 'next-at', move.next_at, 'history', move.history, unpack(move.streak))
   if move.again then redis.call('HSET', move.record, 'pushed-at', move.next_at) end
 end
-leave('leases', leaving)
 -- Since when checks come to nothing: a beat that knows of a good one takes it away.
 if came_to_nothing then
   redis.call('SET', P .. 'checks-fail-since', int(now), 'NX')
   redis.call('PEXPIRE', P .. 'checks-fail-since', FAILING_KEPT_MS)
 end
+leave('leases', leaving)
 return codes

@@ -10,7 +10,7 @@ fn is_unknown(outcome: &SubmitOutcome) -> bool {
 }
 
 fn is_not_sent(outcome: &SubmitOutcome) -> bool {
-    matches!(outcome, SubmitOutcome::RetryLater { spends_attempt: false, retry_after: None, .. })
+    matches!(outcome, SubmitOutcome::NotSent { .. })
 }
 
 /// A port on which nobody listens.
@@ -43,7 +43,7 @@ async fn no_answer_in_time_is_unknown_and_the_deadline_is_kept() {
     let outcome = submit(&hasty).await;
     assert!(is_unknown(&outcome), "{outcome:?}");
     assert!(began.elapsed() >= short);
-    assert!(matches!(status(&hasty, "w-1").await, StatusOutcome::RetryLater { .. }));
+    assert!(matches!(status(&hasty, "w-1").await, StatusOutcome::Unanswered { .. }));
 
     // A deadline before the usual time-out.
     let (id, body) = (order(), Bytes::from("{}"));
@@ -124,16 +124,18 @@ async fn a_content_type_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_cut_or_endless_body_of_a_refusal_is_still_that_refusal() {
+async fn a_cut_or_endless_body_of_a_refusal_judges_no_job() {
     let cut = "HTTP/1.1 422 No\r\ncontent-length: 100\r\n\r\n{\"message\":".to_owned();
+    let endless = "HTTP/1.1 422 No\r\nconnection: close\r\n\r\n".to_owned();
+    let refused = |outcome: &SubmitOutcome| {
+        matches!(outcome, SubmitOutcome::Refused { refusal: Refusal::Call, .. })
+    };
     let server = Server::with_token(move |_, _| Reply::Close(cut.clone())).await;
     let outcome = submit(&server.client()).await;
-    assert!(matches!(outcome, SubmitOutcome::Rejected(_)), "{outcome:?}");
-
-    let endless = "HTTP/1.1 422 No\r\nconnection: close\r\n\r\n".to_owned();
+    assert!(refused(&outcome), "{outcome:?}");
     let server = Server::with_token(move |_, _| Reply::Endless(endless.clone())).await;
     let outcome = submit(&server.client()).await;
-    assert!(matches!(outcome, SubmitOutcome::Rejected(_)), "{outcome:?}");
+    assert!(refused(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]

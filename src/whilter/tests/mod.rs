@@ -6,6 +6,7 @@
 mod client;
 mod endpoints;
 mod faults;
+mod lenient;
 mod outcome;
 mod property;
 mod token;
@@ -61,6 +62,8 @@ pub(super) enum Reply {
     Keep(String),
     /// Sends this and closes the connection.
     Close(String),
+    /// Sends these bytes and closes the connection.
+    Bytes(Vec<u8>),
     /// Sends this and resets the connection.
     Reset(String),
     /// Sends this byte by byte, and closes the connection.
@@ -147,6 +150,10 @@ async fn serve(stream: TcpStream, connection: usize, mut reply: impl FnMut(Seen)
             Reply::Close(bytes) => {
                 // The client may be gone already, which is its right.
                 let _ = stream.write_all(bytes.as_bytes()).await;
+                return;
+            }
+            Reply::Bytes(bytes) => {
+                let _ = stream.write_all(&bytes).await;
                 return;
             }
             Reply::Reset(bytes) => {

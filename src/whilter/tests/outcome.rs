@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::answer::{Answer, Body, Given};
 use super::super::outcome::{of_status, of_submit};
 use super::*;
-use crate::job::{ErrorCode, Fault};
+use crate::job::{ErrorCode, Fault, Outcome as _};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SUCCESS: &str =
@@ -42,8 +42,8 @@ fn later(detail: &str, spends_attempt: bool, retry_after: Option<Duration>) -> S
     SubmitOutcome::RetryLater { detail: detail.to_owned(), spends_attempt, retry_after }
 }
 
-fn unknown(detail: &str) -> SubmitOutcome {
-    SubmitOutcome::Unknown { detail: detail.to_owned(), sent_ago: Duration::ZERO }
+fn unknown(detail: &str, by_gateway: bool) -> SubmitOutcome {
+    SubmitOutcome::Unknown { detail: detail.to_owned(), sent_ago: Duration::ZERO, by_gateway }
 }
 
 fn strange(detail: &str) -> SubmitOutcome {
@@ -78,7 +78,7 @@ fn a_2xx_submit_is_accepted_rejected_or_in_doubt() {
     ] {
         assert_submit(&given(200, ours), &accepted("w"));
     }
-    for status in ["FAILED", "Error", "rejected"] {
+    for status in ["FAILED", "Error", "rejected", "CANCELLED", "aborted", "Expired"] {
         let fault = || Fault::new(ErrorCode::ApiRejected, "words");
         let body = format!(r#"{{"status":"{status}","message":"words"}}"#);
         assert_submit(&given(200, &body), &SubmitOutcome::Rejected(fault()));
@@ -110,41 +110,65 @@ fn a_2xx_submit_is_accepted_rejected_or_in_doubt() {
 fn every_other_code_of_a_submit_has_its_meaning() {
     let refused =
         |code: u16| SubmitOutcome::Refused { detail: format!("{code}: words"), refusal: by(code) };
-    for code in [300, 301, 302, 307, 399, 401, 402, 403, 404, 405] {
+    for code in
+        (300..500).chain([511]).filter(|it| ![400, 408, 409, 413, 422, 425, 429].contains(it))
+    {
         assert_submit(&given(code, WORDS), &refused(code));
     }
-    for code in [400, 406, 410, 413, 418, 422, 499] {
+    for code in [400, 413, 422] {
         let fault = bad_request(&format!("{code}: words"));
         assert_submit(&given(code, WORDS), &SubmitOutcome::Rejected(fault.clone()));
+        let without_body = SubmitOutcome::Rejected(bad_request(&code.to_string()));
+        assert_submit(&given(code, ""), &without_body);
         let named = r#"{"message":"words","whilter-request-id":"w"}"#;
         let whilter_request_id = "w".to_owned();
         let outcome = SubmitOutcome::RejectedWithId { fault, whilter_request_id };
         assert_submit(&given(code, named), &outcome);
+        // Something in front of the API does not judge a job.
+        for (page, detail) in [
+            (given(code, HTML), "an HTML page"),
+            (given(code, "words"), "words"),
+            (cut(code), "cut"),
+        ] {
+            let detail = format!("{code}: {detail}");
+            assert_submit(&page, &SubmitOutcome::Refused { detail, refusal: Refusal::Call });
+        }
     }
     assert_submit(&given(409, SUCCESS), &accepted("w"));
     for body in [WORDS, r#"{"message":"words","whilter-request-id":".."}"#] {
         let fault = bad_request("409: words");
-        assert_submit(&given(409, body), &SubmitOutcome::Rejected(fault));
+        assert_submit(&given(409, body), &SubmitOutcome::Conflicts(fault));
     }
-    let others = SubmitOutcome::Rejected(bad_request(
+    let others = SubmitOutcome::Conflicts(bad_request(
         r#"409: {"client-request-id":"order-2","whilter-request-id":"w"}"#,
     ));
     let body = r#"{"client-request-id":"order-2","whilter-request-id":"w"}"#;
     assert_submit(&given(409, body), &others);
+}
 
-    assert_submit(&given(429, WORDS), &later("429: words", false, Some(Duration::ZERO)));
-    assert_submit(&waiting(429), &later("429: words", false, Some(MINUTE)));
+#[test]
+fn every_fault_of_a_submit_has_its_meaning() {
+    let limited =
+        |retry_after| SubmitOutcome::Limited { detail: "429: words".to_owned(), retry_after };
+    assert_submit(&given(429, WORDS), &limited(Duration::ZERO));
+    assert_submit(&waiting(429), &limited(MINUTE));
     assert_submit(&waiting(503), &later("503: words", false, Some(MINUTE)));
-    for code in [408, 425, 500, 501, 502, 503, 504, 599] {
+    let gateway = [502, 504, 520, 522, 524];
+    for code in gateway {
+        for answer in [given(code, WORDS), waiting(code)] {
+            assert_submit(&answer, &unknown(&format!("{code}: words"), true));
+        }
+    }
+    for code in (500..600).chain([408, 425]).filter(|it| *it != 511 && !gateway.contains(it)) {
         assert_submit(&given(code, WORDS), &later(&format!("{code}: words"), true, None));
     }
     assert_submit(&waiting(500), &later("500: words", true, None));
     for code in [101, 199, 600, 999] {
-        assert_submit(&given(code, WORDS), &unknown(&format!("{code}: words")));
+        assert_submit(&given(code, WORDS), &unknown(&format!("{code}: words"), false));
     }
     let why = || "why".to_owned();
-    assert_submit(&Answer::NotSent(why()), &later("why", false, None));
-    assert_submit(&Answer::MaybeSent(why()), &unknown("why"));
+    assert_submit(&Answer::NotSent(why()), &SubmitOutcome::NotSent { detail: why() });
+    assert_submit(&Answer::MaybeSent(why()), &unknown("why", false));
 }
 
 #[test]
@@ -176,10 +200,13 @@ fn a_2xx_status_is_ready_failed_not_yet_or_not_understood() {
     }
     assert_status(&given(200, r#"{"status":"PROCESSING"}"#), &not_yet);
     assert_status(&given(200, r#"{"video-url":"https://v"}"#), &ready("https://v", ""));
-    for status in ["FAIL", "GENERATION_ERROR", "Rejected"] {
-        let said = format!(r#"{{"status":"{status}","message":"words","video-url":"https://v"}}"#);
+    for status in ["FAIL", "GENERATION_ERROR", "Rejected", "canceled", "ABORTED", "expired"] {
+        let said = format!(r#"{{"status":"{status}","message":"words","image-url":"https://i"}}"#);
         let fault = Fault::new(ErrorCode::GenerationFailed, "words");
         assert_status(&given(200, &said), &StatusOutcome::Failed(fault));
+        // The video is there, whatever the words.
+        let said = format!(r#"{{"status":"{status}","message":"words","video-url":"https://v"}}"#);
+        assert_status(&given(200, &said), &ready("https://v", ""));
     }
     let ftp = body(r#""ftp://v""#, "null");
     let others = r#"{"status":"FAILED","client-request-id":"order-2"}"#;
@@ -197,33 +224,37 @@ fn a_2xx_status_is_ready_failed_not_yet_or_not_understood() {
 
 #[test]
 fn every_other_code_of_a_status_check_has_its_meaning() {
-    for code in [300, 302, 399, 401, 402, 403, 405] {
+    let others = [400, 404, 408, 409, 410, 413, 422, 425, 429];
+    for code in (300..500).chain([511]).filter(|it| !others.contains(it)) {
         let detail = format!("{code}: words");
         let refused = StatusOutcome::Refused { detail, refusal: by(code) };
         assert_status(&given(code, WORDS), &refused);
     }
-    for code in [404, 410] {
-        let not_found = StatusOutcome::NotFound { detail: format!("{code}: words") };
-        assert_status(&given(code, WORDS), &not_found);
+    for body in [WORDS, "words"] {
+        for code in [404, 410] {
+            let not_found = StatusOutcome::NotFound { detail: format!("{code}: words") };
+            assert_status(&given(code, body), &not_found);
+        }
+        for code in [400, 413, 422] {
+            let bad_request = StatusOutcome::BadRequest { detail: format!("{code}: words") };
+            assert_status(&given(code, body), &bad_request);
+        }
     }
-    for code in [400, 406, 413, 418, 422, 499] {
-        let bad_request = StatusOutcome::BadRequest { detail: format!("{code}: words") };
-        assert_status(&given(code, WORDS), &bad_request);
-    }
-    for code in [101, 408, 409, 425, 500, 502, 503, 504, 600] {
+    assert_status(&given(409, WORDS), &strange_check("409: words"));
+    for code in (500..600).chain([101, 408, 425, 600]).filter(|it| *it != 511) {
         assert_status(&given(code, WORDS), &check_later(&format!("{code}: words")));
     }
-    let detail = "429: words".to_owned();
-    let limited = StatusOutcome::RetryLater { detail, retry_after: Some(Duration::ZERO) };
-    assert_status(&given(429, WORDS), &limited);
-    for code in [429, 503] {
-        let detail = format!("{code}: words");
-        let limited = StatusOutcome::RetryLater { detail, retry_after: Some(MINUTE) };
-        assert_status(&waiting(code), &limited);
-    }
+    let limited =
+        |retry_after| StatusOutcome::Limited { detail: "429: words".to_owned(), retry_after };
+    assert_status(&given(429, WORDS), &limited(Duration::ZERO));
+    assert_status(&waiting(429), &limited(MINUTE));
+    let detail = "503: words".to_owned();
+    let waits = StatusOutcome::RetryLater { detail, retry_after: Some(MINUTE) };
+    assert_status(&waiting(503), &waits);
     assert_status(&waiting(500), &check_later("500: words"));
-    assert_status(&Answer::NotSent("why".to_owned()), &check_later("why"));
-    assert_status(&Answer::MaybeSent("why".to_owned()), &check_later("why"));
+    let why = || "why".to_owned();
+    assert_status(&Answer::NotSent(why()), &StatusOutcome::NotSent { detail: why() });
+    assert_status(&Answer::MaybeSent(why()), &StatusOutcome::Unanswered { detail: why() });
 }
 
 #[test]
@@ -240,10 +271,12 @@ fn a_detail_says_what_the_answer_says_and_no_more() {
         (&long, &cut_long),
     ] {
         let outcome = of_submit(&order(), &given(400, body), Duration::ZERO, &["tk-1"]);
-        assert_eq!(outcome, SubmitOutcome::Rejected(bad_request(detail)), "{body}");
+        let said = match &outcome {
+            SubmitOutcome::Rejected(fault) => Some(fault.detail.as_str()),
+            other => other.fault(),
+        };
+        assert_eq!(said, Some(detail), "{body}");
     }
-    let fault = bad_request("413: cut");
-    assert_submit(&cut(413), &SubmitOutcome::Rejected(fault));
     let refused = SubmitOutcome::Refused { detail: "403: cut".to_owned(), refusal: by(403) };
     assert_submit(&cut(403), &refused);
 }

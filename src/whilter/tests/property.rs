@@ -86,7 +86,9 @@ fn is_fit(text: &str) -> bool {
 fn says_failure(answer: &Answer) -> bool {
     let Answer::Given(Given { body: Body::Whole(bytes), .. }) = answer else { return false };
     let text = String::from_utf8_lossy(bytes);
-    ["FAIL", "ERROR", "REJECT"].iter().any(|word| text.to_uppercase().contains(word))
+    ["FAIL", "ERROR", "REJECT", "CANCEL", "ABORT", "EXPIR"]
+        .iter()
+        .any(|word| text.to_uppercase().contains(word))
 }
 
 proptest! {
@@ -96,7 +98,9 @@ proptest! {
     fn every_answer_to_a_submit_has_a_meaning((code, answer) in answers()) {
         let outcome = of_submit(&order(), &answer, Duration::ZERO, &[SECRET]);
         match &outcome {
-            SubmitOutcome::Rejected(fault) | SubmitOutcome::RejectedWithId { fault, .. } => {
+            SubmitOutcome::Rejected(fault)
+            | SubmitOutcome::Conflicts(fault)
+            | SubmitOutcome::RejectedWithId { fault, .. } => {
                 prop_assert!((400..500).contains(&code) || says_failure(&answer), "{code}");
                 prop_assert!(is_fit(&fault.detail), "{:?}", fault.detail);
             }
@@ -105,6 +109,8 @@ proptest! {
                 prop_assert!(crate::job::is_transaction_id(whilter_request_id));
             }
             SubmitOutcome::RetryLater { .. }
+            | SubmitOutcome::Limited { .. }
+            | SubmitOutcome::NotSent { .. }
             | SubmitOutcome::NotTried { .. }
             | SubmitOutcome::HandedBack { .. }
             | SubmitOutcome::Refused { .. }
@@ -131,6 +137,9 @@ proptest! {
             }
             StatusOutcome::NotYet => prop_assert!((200..300).contains(&code)),
             StatusOutcome::RetryLater { .. }
+            | StatusOutcome::Limited { .. }
+            | StatusOutcome::NotSent { .. }
+            | StatusOutcome::Unanswered { .. }
             | StatusOutcome::NotTried { .. }
             | StatusOutcome::HandedBack { .. }
             | StatusOutcome::NotUnderstood { .. }

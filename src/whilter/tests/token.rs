@@ -47,7 +47,7 @@ async fn fifty_callers_share_one_failure() {
             let expected = if refused {
                 matches!(outcome, SubmitOutcome::Refused { .. })
             } else {
-                matches!(outcome, SubmitOutcome::RetryLater { spends_attempt: false, .. })
+                matches!(outcome, SubmitOutcome::NotSent { .. })
             };
             assert!(expected, "{code}: {outcome:?}");
         }
@@ -63,7 +63,7 @@ async fn an_answer_without_a_token_is_a_failure_of_the_moment() {
     for body in ["", "<html>", "[]", "{}", r#"{"access_token":""}"#, r#"{"access_token":"a\nb"}"#] {
         let server = server_with(body).await;
         let outcome = submit(&server.client()).await;
-        let waits = matches!(outcome, SubmitOutcome::RetryLater { spends_attempt: false, .. });
+        let waits = matches!(outcome, SubmitOutcome::NotSent { .. });
         assert!(waits, "{body}: {outcome:?}");
         assert!(server.calls().is_empty());
     }
@@ -162,8 +162,7 @@ async fn a_secret_in_a_file_is_read_anew_for_each_token() {
     assert_eq!(keys, ["key-1", "key-2"]);
 
     std::fs::remove_file(directory.path().join("secret")).unwrap();
-    let SubmitOutcome::RetryLater { detail, spends_attempt: false, .. } = submit(&client).await
-    else {
+    let SubmitOutcome::NotSent { detail } = submit(&client).await else {
         panic!("nothing was sent");
     };
     assert!(detail.contains("secret"), "{detail}");
