@@ -41,6 +41,7 @@ pub fn rules(settings: &Settings) -> Rules {
             OnUnconfirmed::Resubmit => submit.max_unconfirmed,
             OnUnconfirmed::Hold => 0,
         },
+        refused_grace: submit.refused_grace,
         backoff_max: submit.backoff_max,
         poll_max: poll.max,
     }

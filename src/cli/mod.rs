@@ -70,7 +70,7 @@ enum Command {
     /// Submit nothing until `resume`; status checks go on
     Pause(operate::PauseOptions),
     /// Submit again
-    Resume,
+    Resume(operate::ResumeOptions),
     /// Stand in for the remote API, with fault injection
     Sandbox(Box<sandbox::Options>),
     /// Show the whole thing at work: a private Redis, the sandbox, a gateway, three workers, one of
@@ -152,7 +152,7 @@ async fn dispatch(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Retry(options) => operate::retry(&load()?, options).await,
         Command::Resolve(options) => operate::resolve(&load()?, options).await,
         Command::Pause(options) => operate::pause(&load()?, options).await,
-        Command::Resume => operate::resume(&load()?).await,
+        Command::Resume(options) => operate::resume(&load()?, options).await,
         Command::Sandbox(options) => sandbox::run(*options, arguments.verbose).await,
         Command::Demo(options) => demo::run(options).await,
         Command::Config(options) => config::run(load(), options),

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::command::{Outcome, connect, print_json, printable};
 use crate::config::Loaded;
-use crate::job::{ErrorCode, JobId, State, is_media_url, is_transaction_id};
+use crate::job::{ErrorCode, JobId, Stage, State, is_media_url, is_transaction_id};
 use crate::queue::{Finding, Operated};
 
 /// How many jobs a retry takes without `--yes`.
@@ -35,6 +35,9 @@ pub(super) struct RetryOptions {
     /// The jobs that ended failed or expired, instead of ids
     #[arg(long, group = "which")]
     dead: bool,
+    /// The unconfirmed jobs that are held: each is sent once more, and may be paid twice
+    #[arg(long, group = "which", conflicts_with_all = ["error", "since", "resubmit"])]
+    held: bool,
     // Beside ids, what `requires` asks for would be waived: it conflicts with them.
     /// Of these, those with this error code
     #[arg(long, conflicts_with = "ids", value_name = "CODE", value_parser = error_code)]
@@ -77,6 +80,17 @@ pub(super) struct PauseOptions {
     reason: String,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct ResumeOptions {
+    /// Leave a pause as it is, and have this stage probed at once, if it is closed: submit or poll
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    stage: Option<Stage>,
+}
+
+fn stage(text: &str) -> Result<Stage, &'static str> {
+    Stage::parse(text).ok_or("must be submit or poll")
+}
+
 fn job_id(text: &str) -> Result<JobId, &'static str> {
     JobId::new(text)
 }
@@ -114,6 +128,13 @@ pub(super) async fn retry(loaded: &Loaded, options: RetryOptions) -> anyhow::Res
         }
         ids = dead.into_iter().map(|job| job.id).collect();
     }
+    if options.held {
+        ids = queue.held_jobs().await?;
+        ids.truncate(options.limit.unwrap_or(usize::MAX));
+        if ids.is_empty() {
+            eprintln!("no job is held: nothing to retry");
+        }
+    }
     if ids.len() > RETRY_UNASKED && !options.yes && !options.dry_run {
         eprintln!("reelq: this would retry {} jobs; --yes says that it should", ids.len());
         return Ok(Outcome::WrongUsage);
@@ -146,8 +167,15 @@ pub(super) async fn pause(loaded: &Loaded, options: PauseOptions) -> anyhow::Res
     Ok(Outcome::Success)
 }
 
-pub(super) async fn resume(loaded: &Loaded) -> anyhow::Result<Outcome> {
-    let was_paused = connect(loaded).await?.resume().await?;
+pub(super) async fn resume(loaded: &Loaded, options: ResumeOptions) -> anyhow::Result<Outcome> {
+    let queue = connect(loaded).await?;
+    if let Some(stage) = options.stage {
+        let was_closed = queue.probe_now(stage).await?;
+        let does = if was_closed { "is probed now" } else { "is open" };
+        eprintln!("{stage} {does}");
+        return Ok(Outcome::Success);
+    }
+    let was_paused = queue.resume().await?;
     eprintln!("{}", if was_paused { "resumed" } else { "it was not paused" });
     Ok(Outcome::Success)
 }

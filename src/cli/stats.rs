@@ -75,6 +75,10 @@ fn table(stats: &Stats) -> Table {
         };
         table.add_row([format!("stage {stage}"), String::new(), printable(&words)]);
     }
+    for (worker, why) in &stats.ill {
+        let remark = format!("the API answers others and not {worker}: {why}");
+        table.add_row(["ill".to_owned(), String::new(), printable(&remark)]);
+    }
     if let Some(reason) = &stats.paused {
         table.add_row(["paused".to_owned(), String::new(), printable(reason)]);
     }

@@ -140,6 +140,7 @@ pub(super) fn submit(read: &mut Reader) -> Submit {
         ),
         unconfirmed_grace: read.duration("submit.unconfirmed_grace", "30s"),
         max_unconfirmed: read.number("submit.max_unconfirmed", "2", "a whole number"),
+        refused_grace: read.duration("submit.refused_grace", "15m"),
     }
 }
 
@@ -153,7 +154,7 @@ pub(super) fn poll(read: &mut Reader) -> Poll {
         jitter: read.between("poll.jitter", "0.2", 0.0, 1.0),
         deadline: read.duration("poll.deadline", "30m"),
         abandon_after: read.duration("poll.abandon_after", "24h"),
-        not_found_grace: read.duration("poll.not_found_grace", "60s"),
+        not_found_grace: read.duration("poll.not_found_grace", "10m"),
         deliverable: read.word(
             "poll.deliverable",
             &[

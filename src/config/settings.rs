@@ -132,6 +132,8 @@ pub struct Submit {
     pub unconfirmed_grace: Duration,
     /// How often such a POST is sent again.
     pub max_unconfirmed: u32,
+    /// For how long the API may refuse a job while it accepts others.
+    pub refused_grace: Duration,
 }
 
 /// `[poll]`

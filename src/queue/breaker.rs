@@ -97,6 +97,8 @@ pub enum BreakerEvent {
     Answers,
     /// It works: open.
     Alive,
+    /// Somebody wants it probed now.
+    Hurried,
 }
 
 impl BreakerEvent {
@@ -108,6 +110,7 @@ impl BreakerEvent {
             Self::ProbeFailed => "failed",
             Self::Answers => "answered",
             Self::Alive => "alive",
+            Self::Hurried => "hurried",
         }
     }
 }
@@ -195,6 +198,29 @@ impl RuledQueue {
         let left =
             u64::try_from(left_ms).map_or(apart, |left_ms| Duration::from_millis(left_ms + 1));
         Ok(left.min(apart))
+    }
+
+    /// Has a closed stage probed at once. Says whether it is closed.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn probe_now(&self, stage: Stage) -> Result<bool, QueueError> {
+        let report = Report {
+            stage,
+            event: BreakerEvent::Hurried,
+            reason: "",
+            wait: Duration::ZERO,
+            wait_at_most: Duration::ZERO,
+            job: None,
+            worker: "",
+            run_for: Duration::ZERO,
+            good_ago: None,
+            witnesses: Witnesses::Nobody,
+            may_have_bought: false,
+            may_stay: false,
+            pairs: "",
+        };
+        Ok(self.report(report).await? == Reported::Changed)
     }
 
     /// Closes a stage for the whole fleet, or lets it go on.

@@ -140,27 +140,8 @@ impl RuledQueue {
             Some(since) => self.server_time().await?.0.saturating_sub(milliseconds(since)),
             None => 0,
         };
-        let mut ended = BTreeMap::new();
-        let mut cursor = 0_u64;
-        // A scan misses nobody who is there all the time, whoever else comes or goes.
-        loop {
-            let mut scan = command("ZSCAN");
-            scan.arg(self.keys.dead()).arg(cursor).arg("COUNT").arg(CLAIM_BATCH);
-            let members: Vec<(Vec<u8>, Whole)>;
-            (cursor, members) = self.connection.query(&scan).await?;
-            ended.extend(members.into_iter().filter(|(_, ended_at)| ended_at.0 >= since));
-            if cursor == 0 {
-                break;
-            }
-        }
-        let mut ids: Vec<(u64, JobId)> = ended
-            .into_iter()
-            // A member that is no id is none of ours.
-            .filter_map(|(id, ended_at)| {
-                Some((ended_at.0, JobId::new(String::from_utf8(id).ok()?).ok()?))
-            })
-            .collect();
-        ids.sort();
+        let mut ids = self.members(&self.keys.dead()).await?;
+        ids.retain(|(ended_at, _)| *ended_at >= since);
         let mut dead = Vec::with_capacity(ids.len());
         for batch in ids.chunks(CLAIM_BATCH) {
             let mut errors = redis::pipe();
@@ -177,6 +158,53 @@ impl RuledQueue {
         Ok(dead)
     }
 
+    /// The jobs that are held: their POST was never answered, and they are not sent again until
+    /// somebody says so. By the time when they end.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn held_jobs(&self) -> Result<Vec<JobId>, QueueError> {
+        let mut held = Vec::new();
+        for batch in self.members(&self.keys.named("unconfirmed")).await?.chunks(CLAIM_BATCH) {
+            let mut marks = redis::pipe();
+            for (_, id) in batch {
+                marks.hmget(self.keys.job(id), &["held", "unconfirmed", "resend"]);
+            }
+            let marks: Vec<[Option<Text>; 3]> = self.connection.pipeline(&marks).await?;
+            for ((_, id), [mark, unconfirmed, resend]) in batch.iter().zip(marks) {
+                let times: Option<u32> = unconfirmed.and_then(|it| it.0.parse().ok());
+                let often = times.is_some_and(|times| times > self.rules.max_unconfirmed);
+                if (mark.is_some() || often) && resend.is_none() {
+                    held.push(id.clone());
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// The members of a sorted set that are ids, by score.
+    async fn members(&self, key: &str) -> Result<Vec<(u64, JobId)>, QueueError> {
+        let mut found = BTreeMap::new();
+        let mut cursor = 0_u64;
+        // A scan misses nobody who is there all the time, whoever else comes or goes.
+        loop {
+            let mut scan = command("ZSCAN");
+            scan.arg(key).arg(cursor).arg("COUNT").arg(CLAIM_BATCH);
+            let members: Vec<(Vec<u8>, Whole)>;
+            (cursor, members) = self.connection.query(&scan).await?;
+            found.extend(members);
+            if cursor == 0 {
+                break;
+            }
+        }
+        // A member that is no id is none of ours.
+        let id = |bytes| JobId::new(String::from_utf8(bytes).ok()?).ok();
+        let mut ids: Vec<(u64, JobId)> =
+            found.into_iter().filter_map(|(bytes, score)| Some((score.0, id(bytes)?))).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
     /// Stops all submits until [`RuledQueue::resume`]; intake and status checks go on.
     ///
     /// # Errors
@@ -190,8 +218,16 @@ impl RuledQueue {
     /// # Errors
     /// What the server answered.
     pub async fn resume(&self) -> Result<bool, QueueError> {
-        let removed: u64 =
-            self.connection.query(command("DEL").arg(self.keys.named("paused"))).await?;
+        let paused = self.keys.named("paused");
+        if self.connection.query::<u64>(command("EXISTS").arg(&paused)).await? > 0 {
+            // No job has grown older by the pause.
+            let now = self.server_time().await?;
+            let mut ended = command("SET");
+            ended.arg(self.keys.named("halt-ended:submit")).arg(now.0);
+            ended.arg("PX").arg(milliseconds(self.rules.max_age));
+            self.connection.query::<()>(&ended).await?;
+        }
+        let removed: u64 = self.connection.query(command("DEL").arg(&paused)).await?;
         let mut wake = command("PUBLISH");
         wake.arg(self.keys.wake()).arg(Stage::Submit.as_str());
         match self.connection.query::<u64>(&wake).await {

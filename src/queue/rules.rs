@@ -27,6 +27,8 @@ pub struct Rules {
     /// `submit.max_unconfirmed`: how often an unanswered POST is sent again; 0 for
     /// `submit.on_unconfirmed = "hold"`.
     pub max_unconfirmed: u32,
+    /// `submit.refused_grace`: for how long the API may refuse a job while it accepts others.
+    pub refused_grace: Duration,
     /// `submit.backoff_max`: the longest wait before a submit, or a probe of that stage, that is
     /// not asked for by the API.
     pub backoff_max: Duration,

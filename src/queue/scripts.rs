@@ -33,6 +33,7 @@ const UNCONFIRMED: &str = include_str!("lua/lib/unconfirmed.lua");
 const RESULT: &str = include_str!("lua/lib/result.lua");
 const ENDING: &str = include_str!("lua/lib/ending.lua");
 const GATE: &str = include_str!("lua/lib/gate.lua");
+const GOOD: &str = include_str!("lua/lib/good.lua");
 const PICK: &str = include_str!("lua/lib/pick.lua");
 
 /// Makes the one list of scripts: a name in Rust, the file, and the shared parts that it needs.
@@ -59,13 +60,13 @@ scripts! {
     Repoll "repoll" [RECORD PLACE],
     Finish "finish" [RECORD PLACE RESULT ENDING],
     Reclaim "reclaim" [RECORD PLACE UNCONFIRMED RESULT ENDING],
-    Tick "tick" [RECORD PLACE GATE],
+    Tick "tick" [RECORD PLACE GATE GOOD],
     Forget "forget" [RECORD],
     Cancel "cancel" [RECORD PLACE RESULT ENDING],
     Retry "retry" [RECORD PLACE RESULT],
     Resolve "resolve" [RECORD PLACE RESULT ENDING],
     Push "push" [RECORD PLACE RESULT ENDING],
-    Breaker "breaker" [RECORD GATE],
+    Breaker "breaker" [RECORD GATE GOOD],
     Rights "rights" [],
 }
 

@@ -198,10 +198,12 @@ impl RuledQueue {
                 .arg(self.rules.max_unconfirmed)
                 .arg(milliseconds(self.rules.max_age));
         }
-        if matches!(name, Name::Requeue | Name::Finish) {
-            call.retention(&self.rules)
-        } else {
-            call
+        match name {
+            Name::Requeue => {
+                call.retention(&self.rules).arg(milliseconds(self.rules.refused_grace))
+            }
+            Name::Finish => call.retention(&self.rules),
+            _ => call,
         }
     }
 }

@@ -12,6 +12,9 @@ use super::heartbeat::SILENT_AFTER;
 use super::wire::{Values, command, milliseconds};
 use crate::job::{PerStage, Stage};
 
+/// A repeat of an unanswered POST waits so many graces at most (`lua/lib/unconfirmed.lua`).
+const MOST_GRACES: u64 = 11;
+
 /// Counts of a queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,6 +41,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Workers that have beaten lately.
     pub workers: u64,
+    /// Workers whose calls fail while those of others are answered, and why.
+    pub ill: BTreeMap<String, String>,
     /// Why the queue is paused, if it is.
     pub paused: Option<String>,
     /// What holds each stage back, if anything does.
@@ -75,12 +80,14 @@ fn stage_view([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64
 
 impl RuledQueue {
     /// How many unconfirmed jobs are held for a person: those that are due later than any repeat is,
-    /// for a push by somebody unknown postpones one by a grace at most.
+    /// which a push by somebody unknown postpones by a grace at most. One whose end is as near is not
+    /// counted.
     ///
     /// # Errors
     /// What the server answered.
     pub async fn held(&self) -> Result<u64, QueueError> {
-        let latest = self.server_time().await?.0 + 2 * milliseconds(self.rules.unconfirmed_grace);
+        let grace = milliseconds(self.rules.unconfirmed_grace);
+        let latest = self.server_time().await?.0 + MOST_GRACES * grace;
         let mut count = command("ZCOUNT");
         count.arg(self.keys().named("unconfirmed")).arg(format!("({latest}")).arg("+inf");
         self.connection().query(&count).await
@@ -117,6 +124,7 @@ impl Queue {
             pipeline.zcount(&place, "-inf", now).zrange_withscores(&place, 0, 0);
         }
         pipeline.get(keys.named("paused")).hgetall(keys.named("counters"));
+        pipeline.hgetall(keys.named("ill"));
         for stage in Stage::ALL {
             let fields = &["state", "reason", "since", "next-probe"];
             pipeline.hmget(keys.named(&format!("stage:{stage}")), fields);
@@ -142,6 +150,11 @@ impl Queue {
                 .take::<BTreeMap<Text, Whole>>()?
                 .into_iter()
                 .map(|(name, total)| (name.0, total.0))
+                .collect(),
+            ill: replies
+                .take::<BTreeMap<Text, Text>>()?
+                .into_iter()
+                .map(|(worker, why)| (worker.0, why.0))
                 .collect(),
             stages: PerStage {
                 submit: stage_view(replies.take()?, now),

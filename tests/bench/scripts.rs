@@ -23,6 +23,7 @@ const RULES: Rules = Rules {
     max_age: HOUR,
     unconfirmed_grace: HOUR,
     max_unconfirmed: 2,
+    refused_grace: HOUR,
     backoff_max: HOUR,
     poll_max: HOUR,
 };

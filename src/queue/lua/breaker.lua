@@ -5,7 +5,7 @@
 -- ARGV[1] now: Unix ms, '' = the server's time
 -- ARGV[2] stage: submit or poll
 -- ARGV[3] event: halted, broken or limited (closes it), failed (a probe's call), answered (the status
---   check that was to come before a POST), alive (opens it)
+--   check that was to come before a POST), alive (opens it), hurried (has it probed now)
 -- ARGV[4] reason, in words
 -- ARGV[5] wait_ms: how long nothing is tried then, at the first time
 -- ARGV[6] wait_max_ms: at most, when probe after probe fails
@@ -36,8 +36,6 @@ local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- that was too much, somewhat less than that, and slowly more.
 local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
--- Beats tell of a good answer so late, and so long it says that its worker is well.
-local WELL_MS = 3000
 -- For so long after a good answer a broken stage is probed five times a second.
 local SLOW_FOR_MS, SLOW_MS = 10000, 200
 -- So many probes may be of one job, in a row.
@@ -51,19 +49,7 @@ next_probe, probes, tries = num(next_probe), num(probes), num(tries)
 -- A word that somebody wrote by hand closes the stage as a break does (gate).
 local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
 
--- The last good answer in a stage, of anybody, or of anybody else.
-local function last_good(of_stage, but)
-  local found = ask('ZRANGE', P .. 'good:' .. of_stage, 0, 1, 'REV', 'WITHSCORES') or {}
-  local who, latest, _, next_latest = unpack(found, 1, 4)
-  return num(who ~= but and latest or next_latest)
-end
-
-local function others_are_well()
-  if own == '' then return false end
-  local latest = last_good(stage, worker)
-  if own == 'any' then latest = math.max(last_good('submit', worker), last_good('poll', worker)) end
-  return latest > math.min(now - run_ms, now - WELL_MS)
-end
+local is_own = another_is_well(own, stage, worker, now - run_ms, now)
 
 -- writes
 -- Jobs do not grow older by a halt of the submit stage, up to now.
@@ -72,7 +58,7 @@ local function halted_until_now()
 end
 
 local function close()
-  if others_are_well() then return 2 end
+  if is_own then return 2 end
   if event == 'halted' then halted_until_now() end
   local until_ms = math.max(last_good(stage), good_ms and now - good_ms or 0) + SLOW_FOR_MS
   local is_slow = event == 'broken' and now < until_ms
@@ -147,11 +133,19 @@ local function open()
   return 1
 end
 
+local function hurried()
+  if weight == 0 then return 0 end
+  redis.call('HSET', hash, 'next-probe', int(now), 'closed-by', '')
+  wake(stage)
+  return 1
+end
+
 if event == 'failed' then return failed() end
+if event == 'hurried' then return hurried() end
 if event == 'answered' then return answers() end
 if event == 'alive' then
   return (weight > WEIGHT.limited or state and limited) and open() or 0
 end
 if weight > WEIGHT[event] then return 0 end
 if event == 'limited' then return limit() end
-return state == event and (others_are_well() and 2 or 0) or close()
+return state == event and (is_own and 2 or 0) or close()

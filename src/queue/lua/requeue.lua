@@ -7,27 +7,31 @@
 -- ARGV[2] worker: who held the jobs
 -- ARGV[3] completed_retention_ms
 -- ARGV[4] failed_retention_ms
--- ARGV[5..] items of 6: id, claim, delay_ms, attempts spent (0 or 1), event for the history, refusal:
+-- ARGV[5] refused_grace_ms: submit.refused_grace
+-- ARGV[6..] items of 6: id, claim, delay_ms, attempts spent (0 or 1), event for the history, refusal:
 --   in words how the API refused this job ('' = it did not)
 -- Returns: a code per item: waiting, refused (the job ended for it), stale (the claim is another's),
 --   gone (no such record)
--- Why: a refusal may be our fault, so it ends a job only when it came again and again, and others
---   were accepted since the first; never while the stage is halted, nor while a POST of the job is
---   unanswered.
+-- Why: a refusal may be our fault, so it ends a job only when it came again and again for a while, and
+--   others were accepted since the first; never while the stage is halted, when only the first is
+--   noted, nor while a POST of the job is unanswered.
 local now, worker = clock(ARGV[1]), ARGV[2]
 local retention = { completed_ms = ARGV[3], failed_ms = ARGV[4] }
-local ITEM, FIRST, REFUSED_ALONE_AFTER = 6, 5, 3
+local refused_grace_ms = tonumber(ARGV[5])
+local ITEM, FIRST, REFUSED_ALONE_AFTER = 6, 6, 3
 
--- The record's `refusals`: how often, and how many jobs had been submitted at the first. And
--- whether that is enough to end the job.
+-- The record's `refusals`: how often, how many jobs had been submitted at the first, and when that was.
+-- And whether that is enough to end the job.
 local function count_refusal(so_far, unconfirmed)
-  local stage = unpack(read(P .. 'stage:submit', 'state'), 1, 1)
-  if stage == 'halted' then return so_far, false end
+  local halted = unpack(read(P .. 'stage:submit', 'state'), 1, 1) == 'halted'
   local submitted = num(unpack(read(P .. 'counters', 'submitted'), 1, 1))
-  local times, at_first = (so_far or ''):match('^(%d+) (%d+)$')
-  times, at_first = num(times) + 1, at_first and num(at_first) or submitted
-  local alone = times >= REFUSED_ALONE_AFTER and submitted > at_first and num(unconfirmed) == 0
-  return int(times) .. ' ' .. int(at_first), alone
+  -- The time was not noted by earlier versions.
+  local times, at_first, first = (so_far or ''):match('^(%d+) (%d+) ?(%d*)$')
+  times, first = num(times) + (halted and 0 or 1), num(first)
+  at_first, first = at_first and num(at_first) or submitted, first > 0 and first or now
+  local alone = not halted and times >= REFUSED_ALONE_AFTER and now - first >= refused_grace_ms
+    and submitted > at_first and num(unconfirmed) == 0
+  return int(times) .. ' ' .. int(at_first) .. ' ' .. int(first), alone
 end
 
 -- checks

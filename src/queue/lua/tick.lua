@@ -31,6 +31,8 @@ local max_age_ms, ill = ARGV[8], ARGV[11]
 local good_ms = { submit = tonumber(ARGV[9]), poll = tonumber(ARGV[10]) }
 local STAGES = { 'submit', 'poll' }
 local LONGEST_WAIT_MS = { submit = backoff_max_ms, poll = poll_max_ms }
+-- As long an unanswered POST waits for its last repeat (lib/unconfirmed.lua).
+local MOST_GRACES = 11
 
 -- checks
 local latest, skip = (ask('GET', P .. 'clock') or ''):match('^(%d+) (%d+)$')
@@ -68,7 +70,8 @@ local function pull_all_in()
   end
   redis.call('DEL', P .. 'token-turn', P .. 'rate:push')
   local more = false
-  for place, at_most_ms in pairs({ submit = backoff_max_ms, unconfirmed = unconfirmed_grace_ms,
+  for place, at_most_ms in pairs({ submit = backoff_max_ms,
+    unconfirmed = MOST_GRACES * unconfirmed_grace_ms,
     poll = poll_max_ms, leases = lease_ms, workers = 0 }) do
     more = pull_in(place, at_most_ms) or more
   end
@@ -106,9 +109,9 @@ for _, stage in ipairs(STAGES) do
   reply[#reply + 1] = num(next_probe)
 end
 reply[#reply + 1] = (went_back and 1 or 0) + (unfinished and 1 or 0)
-local _, checked_at = unpack(ask('ZRANGE', P .. 'good:poll', 0, 0, 'REV', 'WITHSCORES') or {}, 1, 2)
-reply[#reply + 1] = checked_at and int(math.max(0, now - num(checked_at))) or ''
-if num(checked_at) > num(ask('GET', P .. 'checks-fail-since')) then
+local checked_at = last_good('poll')
+reply[#reply + 1] = checked_at > 0 and int(math.max(0, now - checked_at)) or ''
+if checked_at > num(ask('GET', P .. 'checks-fail-since')) then
   redis.call('DEL', P .. 'checks-fail-since')
 end
 for _, name in ipairs(silent) do

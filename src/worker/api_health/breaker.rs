@@ -225,6 +225,6 @@ fn state_after(event: BreakerEvent) -> Option<StageState> {
         BreakerEvent::Broken => Some(StageState::Broken),
         BreakerEvent::Limited => Some(StageState::Limited),
         BreakerEvent::Alive => Some(StageState::Open),
-        BreakerEvent::ProbeFailed | BreakerEvent::Answers => None,
+        BreakerEvent::ProbeFailed | BreakerEvent::Answers | BreakerEvent::Hurried => None,
     }
 }

@@ -79,7 +79,10 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     scene.twice(false, again).await;
     let hash = scene.0.dump().await;
     let hash = hash.lines().skip_while(|it| *it != "stage:submit").take(2).collect::<Vec<_>>();
-    check(&hash.join("\n"), expect![[r#""#]]);
+    check(&hash.join("\n"), expect![[r#"
+        stage:submit
+          answered 0 | asks 0 | closed-by w1 | next-probe 1800000003010 | probed job-1 | probes 1 | probing 0 | reason 403 | since 1800000000000 | state halted | sticky 0 | tries 0 | wait 1000 | wait-max 3000
+    "#]]);
     let (second, _) = scene.claim(3010, None).await;
     assert!(second.is_probe);
     assert_ne!(second.jobs[0].id, first_id, "it is due again, and was the last");
@@ -353,7 +356,7 @@ async fn a_refused_job_fails_when_others_were_accepted_since() {
             dead
               a 1800000006000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | ended-at 1800000006000 | error api-refused: 403 | history +0 accepted, +0 refused: 403, +2000 refused: 403, +4000 refused: 403, +6000 failed | polls 0 | posts 4 | refusals 3 0 | result <entry> | retries 3 | revision 1 | state failed | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | ended-at 1800000006000 | error api-refused: 403 | history +0 accepted, +0 refused: 403, +2000 refused: 403, +4000 refused: 403, +6000 failed | polls 0 | posts 4 | refusals 3 0 1800000000000 | result <entry> | retries 3 | revision 1 | state failed | use-case-id birthday | user-id ann | v 1
             job:b
               accepted-at 1800000000000 | attempts 0 | body-sha1 9948.. | claim 1 | customer-id acme | history +0 accepted, +4600 submitted | next-at 1800000005600 | polls 0 | posts 1 | revision 1 | state polling | submitted-at 1800000004600 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll

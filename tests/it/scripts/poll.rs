@@ -58,6 +58,8 @@ async fn repoll_lets_a_job_wait_and_keeps_a_bad_streak() {
     check(
         &scene.0.dump().await,
         expect![[r#"
+            checks-fail-since ttl 3600 s
+              1800000001200
             job:a
               accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 4 | customer-id acme | history +0 accepted, +100 submitted, +1200 poll, +5100 poll | next-at 1800000006700 | polls 3 | posts 1 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
             poll

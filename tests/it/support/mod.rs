@@ -27,6 +27,7 @@ pub(crate) const RULES: Rules = Rules {
     max_age: Duration::from_secs(86_400),
     unconfirmed_grace: Duration::from_secs(30),
     max_unconfirmed: 2,
+    refused_grace: Duration::from_secs(5),
     backoff_max: Duration::from_secs(60),
     poll_max: Duration::from_secs(30),
 };
