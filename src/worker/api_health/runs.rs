@@ -18,9 +18,6 @@ const STRANGE_JOBS_TO_HALT: usize = 3;
 /// A run of this many faults breaks the stage, if it comes from enough jobs.
 const FAULTS_TO_BREAK: u32 = 10;
 const JOBS_TO_BREAK: usize = 5;
-/// Likewise of faults after which the API may have what it was sent.
-const DEAR_FAULTS_TO_BREAK: u32 = 3;
-const DEAR_JOBS_TO_BREAK: usize = 2;
 /// From this many jobs, or pairs, a limit is everybody's.
 const JOBS_TO_LIMIT: usize = 3;
 const PAIRS_TO_LIMIT: usize = 2;
@@ -80,24 +77,11 @@ struct Run {
     refused: BTreeSet<JobId>,
     without_token: BTreeSet<JobId>,
     strange: BTreeSet<JobId>,
-    faults: Faults,
-    dear: Faults,
+    faults: u32,
+    faulty: BTreeSet<JobId>,
     limited: BTreeSet<JobId>,
     limited_pairs: BTreeSet<String>,
     pairs: BTreeSet<String>,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    times: u32,
-    jobs: BTreeSet<JobId>,
-}
-
-impl Faults {
-    fn add(&mut self, id: &JobId, times: u32, jobs: usize) -> bool {
-        self.times = self.times.saturating_add(1);
-        add(&mut self.jobs, id, jobs) && self.times >= times
-    }
 }
 
 /// Adds to a set that need not grow any more once it has enough; whether it has.
@@ -182,7 +166,7 @@ impl Runs {
         run.length = run.length.saturating_add(1);
         add(&mut run.pairs, &pair.to_owned(), JOBS_TO_HALT);
         if !is_fault(signal) {
-            (run.faults, run.dear) = Default::default();
+            (run.faults, run.faulty) = Default::default();
         }
         if !is_fault(signal) && !matches!(signal, ApiSignal::Refused(_)) {
             run.refused.clear();
@@ -204,10 +188,9 @@ impl Runs {
             }
             ApiSignal::Limited(wait) => return self.limited(id, pair, wait),
             _ => {
-                let dear = self.stage == Stage::Submit && is_dear(signal);
-                let many = run.faults.add(id, FAULTS_TO_BREAK, JOBS_TO_BREAK);
-                let many_dear = dear && run.dear.add(id, DEAR_FAULTS_TO_BREAK, DEAR_JOBS_TO_BREAK);
-                (many || many_dear).then_some(BreakerEvent::Broken)
+                run.faults = run.faults.saturating_add(1);
+                let of_many = add(&mut run.faulty, id, JOBS_TO_BREAK);
+                (of_many && run.faults >= FAULTS_TO_BREAK).then_some(BreakerEvent::Broken)
             }
         };
         event.map(|event| self.sign(event, signal))

@@ -17,6 +17,7 @@ pub(crate) use self::settle::Outcome;
 pub(crate) const LEASE_MS: u64 = 60_000;
 pub(crate) const MAX_AGE_MS: u64 = 600_000;
 pub(crate) const GRACE_MS: u64 = 30_000;
+pub(crate) const REFUSED_GRACE_MS: u64 = 5000;
 pub(crate) const MAX_UNCONFIRMED: u32 = 2;
 /// How long before its time-out a POST began.
 pub(crate) const SENT_AGO_MS: u64 = 7000;
@@ -118,21 +119,23 @@ impl Job {
         by_age.min(self.expires_at.unwrap_or(u64::MAX))
     }
 
-    /// How often it was refused, and how many jobs had been submitted at the first time.
-    fn refusals(&self) -> Option<(u64, u64)> {
-        let (count, at_first) = self.fields.get("refusals")?.split_once(' ').unwrap();
-        Some((count.parse().unwrap(), at_first.parse().unwrap()))
+    /// How often it was refused, how many jobs had been submitted at the first time, and when that was.
+    fn refusals(&self) -> Option<[u64; 3]> {
+        let words = self.fields.get("refusals")?.split(' ').map(|word| word.parse().unwrap());
+        Some(words.collect::<Vec<_>>().try_into().unwrap())
     }
 
     fn is_ended_as_refused(&self) -> bool {
         self.fields.get("error").is_some_and(|error| error == "api-refused")
     }
 
-    /// Whether one more refusal ends it: the third, when others were accepted since the first.
-    fn is_refused_alone(&self, submitted: u64) -> bool {
-        let unanswered = self.fields.contains_key("unconfirmed");
-        !unanswered
-            && self.refusals().is_some_and(|(count, at_first)| count >= 2 && submitted > at_first)
+    /// Whether one more refusal ends it: the third, when the grace is over since the first, and others
+    /// were accepted.
+    fn is_refused_alone(&self, submitted: u64, now: u64) -> bool {
+        let often = |[count, at_first, first]: [u64; 3]| {
+            count >= 2 && submitted > at_first && now - first >= REFUSED_GRACE_MS
+        };
+        !self.fields.contains_key("unconfirmed") && self.refusals().is_some_and(often)
     }
 
     /// Where it stands, as an operator is told.
@@ -159,16 +162,18 @@ impl Job {
 
     fn become_unconfirmed(&mut self, now: u64, sent_at: u64, hold: bool) {
         self.raise("unconfirmed");
+        let times = self.number("unconfirmed");
+        let hold = hold || times > u64::from(MAX_UNCONFIRMED);
         if hold {
             self.set("held", 1);
         }
         let due = if self.fields.contains_key("push-trust") {
             now
-        } else if hold || self.number("unconfirmed") > u64::from(MAX_UNCONFIRMED) {
+        } else if hold {
             self.deadline()
         } else {
-            let is_pushed = self.fields.contains_key("pushed-url");
-            sent_at + if is_pushed { 2 * GRACE_MS } else { GRACE_MS }
+            let pushed = u64::from(self.fields.contains_key("pushed-url"));
+            sent_at + (if times == 1 { 1 } else { 10 } + pushed) * GRACE_MS
         };
         self.wait(Place::Unconfirmed, due);
     }

@@ -21,8 +21,8 @@ use reelq::queue::{
 };
 
 use self::life::{
-    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_UNCONFIRMED, Model, Outcome, PUSHED_URL, SENT_AGO_MS,
-    STREAK, VIDEO_URL,
+    GRACE_MS, LEASE_MS, MAX_AGE_MS, MAX_UNCONFIRMED, Model, Outcome, PUSHED_URL, REFUSED_GRACE_MS,
+    SENT_AGO_MS, STREAK, VIDEO_URL,
 };
 use self::steps::{IDS, Step, WORKERS, step};
 use super::support::{RULES, TestQueue, id};
@@ -33,6 +33,7 @@ const MODEL_RULES: Rules = Rules {
     max_age: Duration::from_millis(MAX_AGE_MS),
     unconfirmed_grace: Duration::from_millis(GRACE_MS),
     max_unconfirmed: MAX_UNCONFIRMED,
+    refused_grace: Duration::from_millis(REFUSED_GRACE_MS),
     completed_retention: Duration::from_secs(3600),
     failed_retention: Duration::from_secs(3600),
     ..RULES

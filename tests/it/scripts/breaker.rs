@@ -79,10 +79,13 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
     scene.twice(false, again).await;
     let hash = scene.0.dump().await;
     let hash = hash.lines().skip_while(|it| *it != "stage:submit").take(2).collect::<Vec<_>>();
-    check(&hash.join("\n"), expect![[r#"
+    check(
+        &hash.join("\n"),
+        expect![[r#"
         stage:submit
           answered 0 | asks 0 | closed-by w1 | next-probe 1800000003010 | probed job-1 | probes 1 | probing 0 | reason 403 | since 1800000000000 | state halted | sticky 0 | tries 0 | wait 1000 | wait-max 3000
-    "#]]);
+    "#]],
+    );
     let (second, _) = scene.claim(3010, None).await;
     assert!(second.is_probe);
     assert_ne!(second.jobs[0].id, first_id, "it is due again, and was the last");

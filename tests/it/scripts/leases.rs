@@ -63,20 +63,20 @@ async fn reclaim_ends_a_job_that_kills_its_workers() -> Result<(), QueueError> {
     scene.waiting("a").await;
     let patient = Rules { max_unconfirmed: 100, ..RULES };
     for crash in 0..MAX_RECOVERIES {
-        let queue = scene.at(u64::from(crash) * 100_000).with_rules(patient);
+        let queue = scene.at(u64::from(crash) * 400_000).with_rules(patient);
         assert_eq!(queue.claim_submits(scene.claimant("w1")).await?.0.jobs.len(), 1);
-        let later = scene.at(u64::from(crash) * 100_000 + 60_000).with_rules(patient);
+        let later = scene.at(u64::from(crash) * 400_000 + 60_000).with_rules(patient);
         assert_eq!(later.reclaim(Lost::Overdue).await?.taken, 1);
     }
     check(
         &scene.0.dump().await,
         expect![[r#"
             dead
-              a 1800000460000
+              a 1800001660000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +160000 lease lost, +260000 lease lost, +360000 lease lost, +460000 failed | polls 0 | posts 5 | result <entry> | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 10 | customer-id acme | ended-at 1800001660000 | error crash-loop: its worker ended 5 times while submitting it | history +0 accepted, +60000 lease lost, +460000 lease lost, +860000 lease lost, +1260000 lease lost, +1660000 failed | polls 0 | posts 5 | result <entry> | revision 1 | state failed | unconfirmed 4 | use-case-id birthday | user-id ann | v 1
             results
-              #1 client-request-id a | status failed | ended-at 1800000460000 | error crash-loop: its worker ended 5 times while submitting it | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 5 | polls 0
+              #1 client-request-id a | status failed | ended-at 1800001660000 | error crash-loop: its worker ended 5 times while submitting it | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 5 | polls 0
         "#]],
     );
     Ok(())

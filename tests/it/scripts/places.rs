@@ -189,7 +189,7 @@ async fn what_an_earlier_clock_had_set_is_pulled_in_and_no_schedule_is_forgotten
     assert_eq!(beats, 2, "a hundred a beat");
     assert_eq!(scene.at(0).tick(Beat::of("w1")).await?.clock, ServerClock::Steady);
     for (place, due) in
-        [("submit", 60_000), ("unconfirmed", 30_000), ("poll", 30_000), ("leases", 60_000)]
+        [("submit", 60_000), ("unconfirmed", 330_000), ("poll", 30_000), ("leases", 60_000)]
     {
         let key = format!("reelq:{{video}}:{place}");
         let bounds = [format!("{}", NOW + due), format!("{}", NOW + due)];

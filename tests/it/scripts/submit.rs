@@ -200,9 +200,9 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
               a 1800000049990
         "#]],
     );
-    assert_eq!(scene.claim_submits(29_999).await, [], "the grace runs from the POST's begin");
-    for claim in [2, 3] {
-        let now = 100_000 * claim;
+    assert_eq!(scene.claim_submits(49_989).await, [], "the grace runs from the POST's begin");
+    for (claim, now) in [(2, 49_990), (3, 349_980)] {
+        assert_eq!(scene.claim_submits(now - 1).await, [], "ten graces before the second repeat");
         assert_eq!(
             scene.claim_submits(now).await[0].unconfirmed,
             u32::try_from(claim - 1).unwrap()
@@ -218,7 +218,7 @@ async fn unconfirm_waits_for_the_grace_twice_and_then_for_the_deadline() {
             dead
               a 1800086400000
             job:a ttl 200 s
-              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +200000 unconfirmed: time-out, +300000 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | result <entry> | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 3 | customer-id acme | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | history +0 accepted, +20000 unconfirmed: time-out, +49990 unconfirmed: time-out, +349980 unconfirmed: time-out, +86400000 failed | polls 0 | posts 3 | result <entry> | revision 1 | state failed | unconfirmed 3 | use-case-id birthday | user-id ann | v 1
             results
               #1 client-request-id a | status failed | ended-at 1800086400000 | error submit-unconfirmed: a POST was sent, its answer never came | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | posts 3 | polls 0
         "#]],

@@ -83,18 +83,22 @@ fn ten_faults_in_a_row_of_five_jobs_break() {
     }
 }
 
-/// Each of these may have been billed: the API is asked before more are sent.
+/// Such a POST may have been billed: the API is asked before more are sent.
 #[test]
-fn three_posts_without_an_answer_break_and_checks_do_not() {
-    for fault in [ApiSignal::Silent, ApiSignal::Gateway] {
-        let mut seen = Seen::new(Stage::Submit);
-        assert_eq!(seen.many(2, "p", fault), None);
-        let third = seen.note("p-0", "p", fault).sign.unwrap();
-        assert_eq!((third.event, third.may_have_bought), (BreakerEvent::Broken, true));
-        assert!(!third.may_stay, "it may be billed");
-        let mut seen = Seen::new(Stage::Submit);
-        (0..9).for_each(|_| assert_eq!(seen.note("one", "p", fault).sign, None, "one job"));
-        assert_eq!(Seen::new(Stage::Poll).many(9, "p", fault), None);
+fn what_a_fault_may_have_bought_goes_with_it() {
+    for (fault, dear) in [
+        (FAILING, false),
+        (ApiSignal::Unreachable, false),
+        (ApiSignal::Silent, true),
+        (ApiSignal::Gateway, true),
+    ] {
+        for (stage, may_have_bought) in [(Stage::Submit, dear), (Stage::Poll, false)] {
+            let mut seen = Seen::new(stage);
+            seen.many(9, "p", fault);
+            let tenth = seen.note("p-9", "p", fault).sign.unwrap();
+            assert_eq!(tenth.event, BreakerEvent::Broken);
+            assert_eq!((tenth.may_have_bought, tenth.may_stay), (may_have_bought, !dear));
+        }
     }
 }
 

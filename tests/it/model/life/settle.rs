@@ -111,17 +111,18 @@ impl Model {
     /// A refusal is counted, and ends the job that alone is refused.
     fn refuse(&mut self, id: &str, claim: u64, delay_ms: u64, spends: bool) -> Settled {
         let submitted = self.counters.get("submitted").copied().unwrap_or(0);
+        let now = self.now;
         let job = self.job(id);
         if job.claim() == claim && job.is_ended_as_refused() {
             return Settled::Refused;
         }
         if job.is_held(claim, State::Submitting) {
-            if job.is_refused_alone(submitted) {
+            if job.is_refused_alone(submitted, now) {
                 self.end(id, Event::RefusedAlone, Some("api-refused"));
                 return Settled::Refused;
             }
-            let (count, at_first) = job.refusals().unwrap_or((0, submitted));
-            job.set("refusals", format!("{} {at_first}", count + 1));
+            let [count, at_first, first] = job.refusals().unwrap_or([0, submitted, now]);
+            job.set("refusals", format!("{} {at_first} {first}", count + 1));
         }
         self.requeue(id, claim, delay_ms, spends)
     }
