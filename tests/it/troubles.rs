@@ -91,7 +91,7 @@ async fn the_answer_that_opens_a_stage_is_written_first() {
     let worker = site.worker();
     begin_well(&site).await;
     site.sandbox.set(|options| options.mode = Mode::Refuse);
-    enqueue(&site, 5).await;
+    enqueue(&site, 20).await;
     until("the halt", PATIENCE, async || site.queue.exists("stage:submit").await).await;
     let address = site.queue.url.trim_start_matches("redis://");
     let mut monitor = BufReader::new(TcpStream::connect(address).await.unwrap());
@@ -108,7 +108,7 @@ async fn the_answer_that_opens_a_stage_is_written_first() {
         }
     }
     assert!(accepted, "the stage was opened before the probe's answer was written");
-    all_complete(&site, 6).await;
+    all_complete(&site, 21).await;
     stop(vec![worker]).await;
 }
 
@@ -165,7 +165,9 @@ async fn an_api_that_answers_pages_halts_the_stage() {
 #[tokio::test]
 async fn a_foreign_template_fails_its_job_and_no_other() {
     let foreign = Some("foreign".to_owned());
-    let site = Site::new(sandbox::Options { foreign_use_case: foreign, ..distant() }).await;
+    let site = Site::new(sandbox::Options { foreign_use_case: foreign, ..distant() })
+        .await
+        .with("REELQ_SUBMIT__REFUSED_GRACE", "500ms");
     let worker = site.worker();
     enqueue(&site, 100).await;
     site.xadd(&body("job-x").replace("birthday", "foreign")).await;

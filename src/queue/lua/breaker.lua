@@ -36,16 +36,16 @@ local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- that was too much, somewhat less than that, and slowly more.
 local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
--- For so long after a good answer a broken stage is probed five times a second.
-local SLOW_FOR_MS, SLOW_MS = 10000, 200
+-- A stage that breaks so soon after a good answer is probed so often at first, so far apart.
+local LATELY_MS, QUICK_PROBES, QUICK_MS = 10000, 10, 200
 -- So many probes may be of one job, in a row.
 local TRIES = 3
 
 -- checks
-local state, next_probe, probed, probing, probes, learned, learned_growth, tries, slow_until, limited,
+local state, next_probe, probed, probing, probes, learned, learned_growth, tries, quick, limited,
   closed_wait, closed_wait_max = unpack(read(hash, 'state', 'next-probe', 'probed', 'probing', 'probes',
-    'rate', 'growth', 'tries', 'slow-until', 'pairs', 'wait', 'wait-max'), 1, 12)
-next_probe, probes, tries = num(next_probe), num(probes), num(tries)
+    'rate', 'growth', 'tries', 'quick', 'pairs', 'wait', 'wait-max'), 1, 12)
+next_probe, probes, tries, quick = num(next_probe), num(probes), num(tries), num(quick)
 -- A word that somebody wrote by hand closes the stage as a break does (gate).
 local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
 
@@ -60,14 +60,14 @@ end
 local function close()
   if is_own then return 2 end
   if event == 'halted' then halted_until_now() end
-  local until_ms = math.max(last_good(stage), good_ms and now - good_ms or 0) + SLOW_FOR_MS
-  local is_slow = event == 'broken' and now < until_ms
+  local good_at = math.max(last_good(stage), good_ms and now - good_ms or 0)
+  local is_quick = event == 'broken' and asks ~= '1' and now < good_at + LATELY_MS
   redis.call('DEL', hash)
-  local soon = is_slow or asks == '1'
+  local soon = is_quick or asks == '1'
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
-    int(now + (soon and SLOW_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
+    int(now + (soon and QUICK_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
     '1', 'sticky', stays, 'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
-  if is_slow then redis.call('HSET', hash, 'slow-until', int(until_ms)) end
+  if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
   if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
   return 1
@@ -100,10 +100,14 @@ local function failed()
   if state == 'halted' then halted_until_now() end
   tries = tries + 1
   local again = stays == '1' and tries < TRIES
-  if not again then probes = probes + 1 end
+  local is_quick = quick > 0 and asks ~= '1'
+  if not again and not is_quick then probes = probes + 1 end
   local wait = math.min(num(closed_wait_max or wait_max_ms),
     num(closed_wait or wait_ms) * 2 ^ math.min(probes, 30))
-  if asks ~= '1' and now < num(slow_until) then wait = SLOW_MS end
+  if is_quick then
+    wait = QUICK_MS
+    redis.call('HSET', hash, 'quick', int(quick - 1))
+  end
   redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait), 'probes', int(probes),
     'probing', '0', 'closed-by', worker, 'sticky', again and '1' or '0', 'tries',
     int(again and tries or 0), 'answered', '0')
