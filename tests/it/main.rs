@@ -22,6 +22,7 @@
 //! - `upgrade`: workers of an earlier version beside this one's.
 //! - `service`: a worker or a gateway as whoever runs it sees it.
 //! - `settings`: what cannot be used is refused, what can be is shown without secrets; needs no Redis.
+//! - `sick`: what is wrong with some, and what it must not do to the others.
 //! - `troubles`: an API that refuses, fails, limits or is slow.
 //! - `secrets`: values that must be seen nowhere.
 //! - `operator`: cancel, retry, resolve and pause beside a worker.
@@ -53,6 +54,7 @@ mod scripts;
 mod secrets;
 mod service;
 mod settings;
+mod sick;
 mod snippets;
 mod supervision;
 mod support;
