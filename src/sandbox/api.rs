@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use hyper::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -19,6 +19,7 @@ use super::answer::{Answer, Reply};
 use super::faults::Fault;
 use super::ledger::{Fate, Progress};
 use super::options::Mode;
+use super::rules::FaultRule;
 use super::state::{Push, Shared, State};
 use super::stats::Endpoint;
 use super::submission::Submission;
@@ -48,14 +49,14 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> Due 
     let endpoint = call.endpoint();
     let now = Instant::now();
     let mut state = shared.lock();
-    if let (Call::Submit(Ok(submission)), Some(body)) = (&call, body) {
-        state.ledger.post(&submission.client_request_id, body, now);
-    }
-    let (answer, pushed) = match state.options.mode {
-        Mode::Normal => state.serve(call, &head.headers, now),
-        Mode::Refuse => at_once(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
-        Mode::Down => at_once(server_error()),
-        Mode::Html => at_once(Reply::html("<html><body>Welcome</body></html>")),
+    state.count(&call, body, now);
+    let (answer, pushed) = match state.rule_for(&call, endpoint) {
+        Some(rule) if rule.has_effect() => {
+            let (documented, pushed) = state.serve_by_mode(call, &head.headers, now);
+            (rule.answer(Some(documented)), pushed)
+        }
+        Some(rule) => (rule.answer(None), None),
+        None => state.serve_by_mode(call, &head.headers, now),
     };
     state.calls.count(endpoint, &answer);
     Due { answer, pushed, latency: state.options.latency }
@@ -88,6 +89,49 @@ impl<'a> Call<'a> {
 }
 
 impl State {
+    /// Counts a call for the rules and for whoever looks at the ledger.
+    fn count(&mut self, call: &Call<'_>, body: Option<&[u8]>, now: Instant) {
+        match (call, body) {
+            (Call::Submit(Ok(submission)), Some(body)) => {
+                self.ledger.post(&submission.client_request_id, body, now);
+                self.ledger.belongs(submission);
+            }
+            (Call::Status { id }, _) => self.ledger.check(id),
+            (Call::Token { .. }, _) => self.token_calls += 1,
+            _ => {}
+        }
+    }
+
+    /// The first rule about this call.
+    fn rule_for(&self, call: &Call<'_>, endpoint: Endpoint) -> Option<FaultRule> {
+        let id = match call {
+            Call::Submit(Ok(submission)) => Some(submission.client_request_id.as_str()),
+            Call::Status { id } => self.ledger.request_of(id),
+            _ => None,
+        };
+        let known = id.and_then(|id| self.ledger.subject(id));
+        let (subject, n) = match (endpoint, known) {
+            (Endpoint::Submit, Some((subject, posted))) => (Some(subject), posted.posts),
+            (_, Some((subject, posted))) => (Some(subject), posted.checks),
+            (_, None) => (None, self.token_calls.max(1)),
+        };
+        self.options.faults.iter().find(|rule| rule.matches(endpoint, subject, n)).cloned()
+    }
+
+    fn serve_by_mode(
+        &mut self,
+        call: Call<'_>,
+        headers: &HeaderMap,
+        now: Instant,
+    ) -> (Answer, Option<Pushed>) {
+        match self.options.mode {
+            Mode::Normal => self.serve(call, headers, now),
+            Mode::Refuse => at_once(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
+            Mode::Down => at_once(server_error()),
+            Mode::Html => at_once(Reply::page(StatusCode::OK)),
+        }
+    }
+
     fn serve(
         &mut self,
         call: Call<'_>,
@@ -246,7 +290,7 @@ impl State {
         let limit = self.options.limit.filter(|limit| *limit > 0.0);
         if limit.is_some_and(|limit| !self.bucket.take(limit, now)) {
             let reply = Reply::error(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
-            return Err(reply.with(RETRY_AFTER, "1"));
+            return Err(reply.with(RETRY_AFTER, HeaderValue::from_static("1")));
         }
         let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
         if key != Some(self.options.api_key.as_str()) {

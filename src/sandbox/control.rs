@@ -11,7 +11,9 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Reply;
+use super::ledger::Posted;
 use super::options::{Mode, Options, is_rate};
+use super::rules::FaultRule;
 use super::state::Shared;
 use super::stats::Stats;
 
@@ -36,6 +38,8 @@ struct Faults {
     push_forged: Option<bool>,
     push_early: Option<bool>,
     push_lost_rate: Option<f64>,
+    /// All of them: an empty list removes those there are.
+    rules: Option<Vec<FaultRule>>,
 }
 
 /// One client-request-id in the counts.
@@ -44,6 +48,7 @@ struct Faults {
 struct IdStats {
     posts: u64,
     accepted: u64,
+    checks: u64,
 }
 
 #[derive(Serialize)]
@@ -75,7 +80,10 @@ fn ids(shared: &Shared) -> BTreeMap<String, IdStats> {
     let state = shared.lock();
     let requests = state.ledger.requests();
     requests
-        .map(|(id, it)| (id.to_owned(), IdStats { posts: it.posts, accepted: it.accepted }))
+        .map(|(id, it)| {
+            let Posted { posts, accepted, checks, .. } = *it;
+            (id.to_owned(), IdStats { posts, accepted, checks })
+        })
         .collect()
 }
 
@@ -128,6 +136,7 @@ impl Faults {
         set(&mut options.push.forged, self.push_forged);
         set(&mut options.push.early, self.push_early);
         set(&mut options.push.lost_rate, self.push_lost_rate);
+        set(&mut options.faults, self.rules.clone());
     }
 
     fn of(options: &Options) -> Self {
@@ -149,6 +158,7 @@ impl Faults {
             push_forged: Some(options.push.forged),
             push_early: Some(options.push.early),
             push_lost_rate: Some(options.push.lost_rate),
+            rules: Some(options.faults.clone()),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What was posted and accepted: what a test holds the bill against.
 //!
-//! A request is small here (its id, two counts, perhaps its body), a video is 40 bytes: a million
-//! of each is fine.
+//! A request is small here (its ids, three counts, perhaps its body), so is a video: a million of each
+//! is fine.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use super::rules::Subject;
+use super::submission::Submission;
 
 /// Bodies are kept up to this total; tests look at few, load tests at none.
 const KEPT_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -28,6 +31,10 @@ pub(super) struct Posted {
     pub(super) posts: u64,
     pub(super) accepted: u64,
     pub(super) body: Option<Box<[u8]>>,
+    /// Status checks of its videos.
+    pub(super) checks: u64,
+    use_case_id: Box<str>,
+    customer_id: Box<str>,
     /// When the first of them arrived.
     pub(super) posted_at: Option<Instant>,
     /// The place of the first accepted one's video.
@@ -35,8 +42,8 @@ pub(super) struct Posted {
 }
 
 /// One accepted submit.
-#[derive(Clone, Copy)]
 struct Video {
+    client_request_id: Box<str>,
     accepted_at: Instant,
     /// When it was first asked for.
     checked_at: Option<Instant>,
@@ -114,7 +121,8 @@ impl Ledger {
         self.accepted_ids += u64::from(posted.accepted == 0);
         posted.accepted += 1;
         posted.video.get_or_insert(self.videos.len());
-        self.videos.push(Video { accepted_at: now, checked_at: None, fate });
+        let client_request_id = client_request_id.into();
+        self.videos.push(Video { client_request_id, accepted_at: now, checked_at: None, fate });
         self.whilter_request_id(self.videos.len() - 1)
     }
 
@@ -125,11 +133,7 @@ impl Ledger {
         ready_after: Duration,
         now: Instant,
     ) -> Option<Progress> {
-        let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
-        // A number has many spellings, an id has one.
-        if self.whilter_request_id(place) != whilter_request_id {
-            return None;
-        }
+        let place = self.place(whilter_request_id)?;
         let video = self.videos.get_mut(place)?;
         video.checked_at.get_or_insert(now);
         let in_time = now.saturating_duration_since(video.accepted_at) >= ready_after;
@@ -138,6 +142,44 @@ impl Ledger {
             (Fate::Fails, true) => Progress::Failed,
             (Fate::Made | Fate::Fails, false) => Progress::Waiting,
         })
+    }
+
+    /// To whom a request belongs.
+    pub(super) fn belongs(&mut self, submission: &Submission) {
+        let posted = self.requests.entry(submission.client_request_id.as_str().into()).or_default();
+        posted.use_case_id = submission.use_case_id.as_str().into();
+        posted.customer_id = submission.customer_id.as_str().into();
+    }
+
+    /// A video is asked for.
+    pub(super) fn check(&mut self, whilter_request_id: &str) {
+        if let Some(video) = self.place(whilter_request_id).and_then(|it| self.videos.get(it))
+            && let Some(posted) = self.requests.get_mut(&video.client_request_id)
+        {
+            posted.checks += 1;
+        }
+    }
+
+    /// What is known of a request, for the rules.
+    pub(super) fn subject<'a>(
+        &'a self,
+        client_request_id: &'a str,
+    ) -> Option<(Subject<'a>, &'a Posted)> {
+        let posted = self.posted(client_request_id)?;
+        let (use_case_id, customer_id) = (&*posted.use_case_id, &*posted.customer_id);
+        Some((Subject { id: client_request_id, use_case_id, customer_id }, posted))
+    }
+
+    /// The client-request-id of a video.
+    pub(super) fn request_of(&self, whilter_request_id: &str) -> Option<&str> {
+        let video = self.videos.get(self.place(whilter_request_id)?)?;
+        Some(&video.client_request_id)
+    }
+
+    fn place(&self, whilter_request_id: &str) -> Option<usize> {
+        let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
+        // A number has many spellings, an id has one.
+        (self.whilter_request_id(place) == whilter_request_id).then_some(place)
     }
 
     pub(super) fn posted(&self, client_request_id: &str) -> Option<&Posted> {

@@ -2,7 +2,7 @@
 //! documentation is, with faults on demand. `reelq sandbox`, the demo and the tests start it.
 //!
 //! A call goes `server` (connection, body, latency) → `api` (endpoints) → `state` (one lock), with
-//! `submission` (what a valid body is), `faults` (chance, limit), `ledger` (what was accepted) and
+//! `submission` (what a valid body is), `faults` (chance, limit), `rules` (faults by rule), `ledger` (what was accepted) and
 //! `push` (finished videos) beside; `control` is what the real API does not have.
 //!
 //! Nothing here uses `whilter`, `job` or `config`: names and rules are written anew from the
@@ -16,6 +16,7 @@ mod faults;
 mod ledger;
 mod options;
 mod push;
+mod rules;
 mod server;
 mod state;
 mod stats;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 
 pub use ledger::Moments;
 pub use options::{API_KEY, CLIENT_ID, CLIENT_SECRET, Mode, Options, PushFaults};
+pub use rules::FaultRule;
 pub use stats::{Endpoint, Pushes, Stats};
 
 use state::Shared;
@@ -84,6 +86,12 @@ impl Sandbox {
     #[must_use]
     pub fn accepted_of(&self, client_request_id: &str) -> u64 {
         self.shared.lock().ledger.posted(client_request_id).map_or(0, |posted| posted.accepted)
+    }
+
+    /// Status checks of this client-request-id.
+    #[must_use]
+    pub fn checks_of(&self, client_request_id: &str) -> u64 {
+        self.shared.lock().ledger.posted(client_request_id).map_or(0, |posted| posted.checks)
     }
 
     /// The moments of a life as the API saw it; `None`: no valid submit of this

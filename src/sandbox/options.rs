@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::rules::FaultRule;
+
 /// The default [`Options::client_id`].
 pub const CLIENT_ID: &str = "sandbox-client";
 /// The default [`Options::client_secret`].
@@ -65,6 +67,10 @@ pub struct Options {
     /// A use-case-id whose submits are refused with 403, as a template of another account.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     pub foreign_use_case: Option<String>,
+    /// Answer some calls in another way, such as "endpoint=submit,id=a*,calls=1-2,answer=500"; the
+    /// first rule that matches counts.
+    #[cfg_attr(feature = "cli", arg(long = "fault", value_name = "RULE"))]
+    pub faults: Vec<FaultRule>,
     /// Where to push finished videos to.
     #[cfg_attr(feature = "cli", arg(long, value_name = "URL", value_parser = cli::webhook))]
     pub webhook: Option<Url>,
@@ -151,6 +157,7 @@ impl Default for Options {
             single_token: false,
             limit: None,
             foreign_use_case: None,
+            faults: Vec::new(),
             webhook: None,
             webhook_secret: None,
             push: PushFaults::default(),
@@ -229,7 +236,7 @@ mod tests {
     fn every_flag_reaches_its_option() {
         let flags = "--listen 127.0.0.1:0 --ready-after 1m --latency 0s --error-rate 1 \
             --status-error-rate 0.2 --drop-rate 0.3 --fail-rate 0.4 --token-ttl 1h30m --single-token \
-            --limit 20/s --foreign-use-case x --webhook http://127.0.0.1:1/push --webhook-secret d \
+            --limit 20/s --foreign-use-case x --fault answer=500,page --fault endpoint=token,answer=lost --webhook http://127.0.0.1:1/push --webhook-secret d \
             --push-late 1s --push-reversed 2s --push-twice --push-forged --push-early \
             --push-lost-rate 0.5 --seed 7 --client-id a --client-secret b --api-key c";
         let expected = Options {
@@ -244,6 +251,9 @@ mod tests {
             single_token: true,
             limit: Some(20.0),
             foreign_use_case: Some("x".to_owned()),
+            faults: ["answer=500,page", "endpoint=token,answer=lost"]
+                .map(|rule| rule.parse().unwrap())
+                .to_vec(),
             webhook: Some(Url::parse("http://127.0.0.1:1/push").unwrap()),
             webhook_secret: Some("d".to_owned()),
             push: PushFaults {
@@ -274,6 +284,7 @@ mod tests {
             }
         }
         assert!(refused(&["--push-late", "20"]));
+        assert!(refused(&["--fault", "answer=odd"]));
         assert!(refused(&["--push-reversed=-1s"]));
         assert!(refused(&["--webhook-secret", "two\nlines"]));
         for (flag, bad) in [

@@ -41,6 +41,7 @@ pub(super) struct Submission {
     pub(super) client_request_id: String,
     pub(super) user_id: String,
     pub(super) use_case_id: String,
+    pub(super) customer_id: String,
 }
 
 impl Submission {
@@ -60,7 +61,8 @@ impl Submission {
     }
 
     fn check(members: Vec<(String, Value)>) -> Result<Self, String> {
-        let [mut client_request_id, mut user_id, mut use_case_id] = [const { String::new() }; 3];
+        let [mut client_request_id, mut user_id, mut use_case_id, mut customer_id] =
+            [const { String::new() }; 4];
         let mut seen = [false; FIELDS.len()];
         for (name, value) in members {
             let Some(place) = FIELDS.iter().position(|(known, _)| *known == name) else {
@@ -74,13 +76,14 @@ impl Submission {
                 ("client-request-id", Value::String(text)) => client_request_id = text,
                 ("user-id", Value::String(text)) => user_id = text,
                 ("use-case-id", Value::String(text)) => use_case_id = text,
+                ("customer-id", Value::String(text)) => customer_id = text,
                 _ => {}
             }
         }
         let missing = FIELDS.iter().zip(seen).find(|((_, shape), seen)| shape.required() && !seen);
         match missing {
             Some(((name, _), _)) => Err(format!("{name}: required field is missing")),
-            None => Ok(Self { client_request_id, user_id, use_case_id }),
+            None => Ok(Self { client_request_id, user_id, use_case_id, customer_id }),
         }
     }
 }
