@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
+use super::body::Body;
 use super::wire;
 
 /// The longest wait that the API may ask for (docs/contract.md, section 7).
@@ -37,15 +37,6 @@ pub(super) struct Given {
     pub(super) body: Body,
 }
 
-/// The body of an answer.
-#[derive(Debug)]
-pub(super) enum Body {
-    /// All of it.
-    Whole(Bytes),
-    /// It is not all there. The text says why.
-    Cut(&'static str),
-}
-
 impl Answer {
     /// The status code, if there is one.
     pub(super) fn code(&self) -> Option<u16> {
@@ -57,10 +48,11 @@ impl Answer {
 }
 
 impl Given {
-    /// Whether the API itself said it, which speaks JSON or says nothing, and not a page of something in
-    /// front of it.
+    /// Whether the API itself said it, which speaks JSON or says nothing, and not something in
+    /// front of it with a page of its own.
     pub(super) fn is_the_apis_own(&self) -> bool {
-        matches!(&self.body, Body::Whole(bytes) if bytes.trim_ascii().is_empty() || wire::is_object(bytes))
+        let Body::Whole(bytes) = &self.body else { return false };
+        bytes.trim_ascii().is_empty() || wire::is_object(bytes)
     }
 
     /// The answer in words: its code and what the body says.

@@ -8,6 +8,7 @@
 //! The client secret stands in the token URL, so no error text ever carries a URL.
 
 mod answer;
+mod body;
 mod client;
 mod endpoints;
 mod error;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::config::Deliverable;
 use crate::job::{ErrorCode, Fault, JobId, Refusal, StatusOutcome, SubmitOutcome};
 
-use super::answer::{Answer, Body, Given, shown};
+use super::answer::{Answer, Given, shown};
+use super::body::Body;
 use super::wire::Said;
 
 /// What the answer to the submit of `id`, sent `sent_ago`, means. `secrets` are hidden in its texts.
@@ -81,7 +82,7 @@ pub(super) fn of_status(
             detail: detail(),
             retry_after: given.retry_after.unwrap_or_default(),
         },
-        // A conflict says nothing that a check could be judged by.
+        // A conflict says nothing that a transaction could be judged by.
         409 => StatusOutcome::NotUnderstood { detail: detail() },
         503 => StatusOutcome::RetryLater { detail: detail(), retry_after: given.retry_after },
         300..=499 | 511 if !matches!(given.code, 408 | 425) => {
@@ -125,16 +126,16 @@ fn ready(id: &JobId, deliverable: Deliverable, given: &Given, secrets: &[&str]) 
         Deliverable::Image => has(&image),
         Deliverable::Any => has(&video) || has(&image),
     };
-    match (video, image) {
+    if is_ready {
         // A strange URL of the one does not withhold the other.
-        (video, image) if is_ready => StatusOutcome::Ready {
-            video_url: video.unwrap_or_default(),
-            image_url: image.unwrap_or_default(),
-        },
-        _ if said.failure().is_some() => {
-            let detail = shown(&said.failure().unwrap_or_default(), secrets);
-            StatusOutcome::Failed(Fault::new(ErrorCode::GenerationFailed, detail))
-        }
+        let (video_url, image_url) = (video.unwrap_or_default(), image.unwrap_or_default());
+        return StatusOutcome::Ready { video_url, image_url };
+    }
+    if let Some(message) = said.failure() {
+        let fault = Fault::new(ErrorCode::GenerationFailed, shown(&message, secrets));
+        return StatusOutcome::Failed(fault);
+    }
+    match (video, image) {
         (Err(why), _) | (_, Err(why)) => strange(given, why),
         // An object that says nothing we know (a gateway's error page in JSON) must not let a
         // deadline end the job.

@@ -16,7 +16,8 @@ use secrecy::ExposeSecret;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::answer::{Answer, Body};
+use super::answer::Answer;
+use super::body::Body;
 use super::transport::{Outgoing, Transport};
 use super::wire;
 use crate::config::{Api, Secret};

@@ -14,19 +14,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Method, Request, Response, Url};
+use reqwest::{ClientBuilder, Method, Request, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Body, Given, retry_after};
-use super::wire;
+use super::answer::{Answer, Given, retry_after};
+use super::body::Body;
 use crate::config::Api;
 use crate::telemetry;
 
-/// Nobody asks for compression, which answers so short do not need; one that comes is read all the same.
-const NOT_COMPRESSED: HeaderValue = HeaderValue::from_static("identity");
 /// The most header lines of an answer.
-const MOST_HEADERS: usize = 500;
+pub(super) const MOST_HEADERS: usize = 500;
 
 /// A pool of connections and the bounds of what goes through it.
 pub(super) struct Transport {
@@ -50,28 +47,11 @@ impl Transport {
         idle: usize,
         idle_timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
-        // The one provider of the whole tree. An error says that somebody installed it earlier.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("reelq/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, NOT_COMPRESSED)]))
-            .http1_only()
-            // A paid answer is not thrown away over a line among its headers.
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_max_headers(MOST_HEADERS)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .tcp_nodelay(true)
-            .connect_timeout(api.connect_timeout)
-            .pool_max_idle_per_host(idle)
-            .pool_idle_timeout(idle_timeout);
-        // The proxy of the environment is an enterprise's way out; this machine needs none.
-        if api.base_url.is_loopback() {
-            builder = builder.no_proxy();
-        }
+        Self::of(api, builder(api, idle, idle_timeout))
+    }
+
+    /// What `builder` builds, with the bounds of the settings.
+    pub(super) fn of(api: &Api, builder: ClientBuilder) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: builder.build().map_err(reqwest::Error::without_url)?,
             request_timeout: api.request_timeout,
@@ -112,69 +92,54 @@ impl Transport {
     }
 
     async fn read(&self, mut response: Response, until: Instant) -> Given {
-        let mut so_far = SoFar::default();
+        let mut so_far = Vec::new();
         let read = timeout_at(until, self.read_body(&mut response, &mut so_far)).await;
-        let body = match read {
-            Ok(Ok(true)) => Body::Whole(so_far.readable()),
-            Ok(Ok(false)) => Body::Cut("longer than api.max_response_bytes"),
-            Ok(Err(_)) => so_far.if_whole("the connection was lost in its midst"),
-            Err(_) => so_far.if_whole("it did not end in time"),
+        let broken_off = match read {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => Some("the connection was lost in its midst"),
+            Err(_) => Some("it did not end in time"),
         };
+        let body = Body::of(Bytes::from(so_far), broken_off, self.max_response_bytes);
         let retry_after = retry_after(response.headers());
         Given { code: response.status().as_u16(), retry_after, body }
     }
 
-    /// Reads to the end; false: it is too long. What was read by then is in `so_far`.
+    /// Reads to the end, or to the chunk that makes it too long. What came by then is in `so_far`.
     async fn read_body(
         &self,
         response: &mut Response,
-        so_far: &mut SoFar,
-    ) -> Result<bool, reqwest::Error> {
-        let limit = self.max_response_bytes;
-        let announced = response.content_length().unwrap_or_default();
-        if usize::try_from(announced).map_or(true, |announced| announced > limit) {
-            return Ok(false);
+        so_far: &mut Vec<u8>,
+    ) -> Result<(), reqwest::Error> {
+        while so_far.len() <= self.max_response_bytes
+            && let Some(chunk) = response.chunk().await?
+        {
+            so_far.extend_from_slice(&chunk);
         }
-        while let Some(chunk) = response.chunk().await? {
-            if so_far.add(chunk) > limit {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(())
     }
 }
 
-/// What was read of a body. Most are one chunk, which is passed on as it is.
-#[derive(Default)]
-struct SoFar {
-    first: Bytes,
-    longer: Vec<u8>,
-}
-
-impl SoFar {
-    /// Adds a chunk; how many bytes it is then.
-    fn add(&mut self, chunk: Bytes) -> usize {
-        if self.first.is_empty() {
-            self.first = chunk;
-            return self.first.len();
-        }
-        if self.longer.is_empty() {
-            self.longer.extend_from_slice(&self.first);
-        }
-        self.longer.extend_from_slice(&chunk);
-        self.longer.len()
-    }
-
-    fn readable(self) -> Bytes {
-        let longer = Bytes::from(self.longer);
-        wire::readable(if longer.is_empty() { self.first } else { longer })
-    }
-
-    /// The body that was broken off: all that matters may be there.
-    fn if_whole(self, broken_off: &'static str) -> Body {
-        let body = self.readable();
-        if wire::is_object(&body) { Body::Whole(body) } else { Body::Cut(broken_off) }
-    }
+/// The settings of a pool, but for the bounds that [`Transport`] holds itself.
+pub(super) fn builder(api: &Api, idle: usize, idle_timeout: Duration) -> ClientBuilder {
+    // The one provider of the whole tree. An error says that somebody installed it earlier.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("reelq/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        // A paid answer is not thrown away over a line among its headers.
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_max_headers(MOST_HEADERS)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .tcp_nodelay(true)
+        .connect_timeout(api.connect_timeout)
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(idle_timeout);
+    // The proxy of the environment is an enterprise's way out; this machine needs none.
+    if api.base_url.is_loopback() { builder.no_proxy() } else { builder }
 }
 
 impl Outgoing {

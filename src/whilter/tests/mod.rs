@@ -9,12 +9,16 @@ mod faults;
 mod lenient;
 mod outcome;
 mod property;
+mod tls;
 mod token;
 
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzEncoder;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -234,6 +238,13 @@ pub(super) fn exchange(fixture: &str) -> (Seen, String) {
 /// An answer for the wire.
 pub(super) fn answer(code: &str, body: &str) -> String {
     format!("HTTP/1.1 {code}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// These bytes as a gzip.
+pub(super) fn zip(bytes: &[u8]) -> Vec<u8> {
+    let mut zipped = Vec::new();
+    GzEncoder::new(bytes, Compression::default()).read_to_end(&mut zipped).unwrap();
+    zipped
 }
 
 /// The settings of the fixtures, for an API on that port.

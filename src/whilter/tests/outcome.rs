@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::answer::{Answer, Body, Given};
+use super::super::answer::{Answer, Given};
+use super::super::body::Body;
 use super::super::outcome::{of_status, of_submit};
 use super::*;
 use crate::job::{ErrorCode, Fault, Outcome as _};

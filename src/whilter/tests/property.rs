@@ -6,13 +6,17 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::answer::{Answer, Body, Given};
+use super::super::answer::{Answer, Given};
+use super::super::body::Body;
 use super::super::outcome::{of_status, of_submit};
+use super::super::wire::Token;
 use super::*;
 use crate::job::request::property_tests::many;
 use crate::job::{ApiSignal, Outcome};
 
 const SECRET: &str = "s3cret";
+/// No body of these tests is longer.
+const LIMIT: usize = 4096;
 
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let words = prop_oneof![
@@ -34,6 +38,8 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         Just("\"https://h/v\""),
         Just("\"order-1\""),
         Just("\"w-1\""),
+        Just("\"access_token\""),
+        Just("\"expires_in\""),
         Just("\"\\u001b[2J s3cret\""),
         Just("<html>"),
         Just("\"\\ud800\""),
@@ -69,11 +75,26 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Those bodies, some of them with a stray byte, compressed, or broken off.
+fn read_bodies() -> impl Strategy<Value = Body> {
+    let stray = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()));
+    let (zipped, cut) = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    (bodies(), stray, zipped, cut).prop_map(|(mut body, stray, is_zipped, is_cut)| {
+        if let Some((at, byte)) = stray {
+            body.insert(at.index(body.len() + 1), byte);
+        }
+        let mut body = if is_zipped { zip(&body) } else { body };
+        if is_cut {
+            body.truncate(body.len() * 3 / 4);
+        }
+        Body::of(Bytes::from(body), is_cut.then_some("cut"), LIMIT)
+    })
+}
+
 fn answers() -> impl Strategy<Value = (u16, Answer)> {
     let code = prop_oneof![4 => 200..300_u16, 4 => 300..600_u16, 1 => any::<u16>()];
     let wait = prop::option::of((0..400_u64).prop_map(Duration::from_secs));
-    (code, wait, bodies(), prop::bool::weighted(0.1)).prop_map(|(code, retry_after, body, cut)| {
-        let body = if cut { Body::Cut("cut") } else { Body::Whole(Bytes::from(body)) };
+    (code, wait, read_bodies()).prop_map(|(code, retry_after, body)| {
         (code, Answer::Given(Given { code, retry_after, body }))
     })
 }
@@ -119,6 +140,33 @@ proptest! {
                 || matches!(outcome.signal(), ApiSignal::Strange)),
         }
         prop_assert!(outcome.fault().is_none_or(is_fit), "{outcome:?}");
+    }
+
+    /// The id is there, whatever stands beside it.
+    #[test]
+    fn no_paid_answer_is_thrown_away_over_a_detail(
+        is_marked in any::<bool>(),
+        message in vec(any::<u8>().prop_filter("ends no text", |it| !b"\"\\".contains(it)), 0..50),
+        rest in vec(any::<u8>(), 0..50),
+        is_zipped in any::<bool>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mark: &[u8] = if is_marked { b"\xef\xbb\xbf" } else { b"" };
+        let (begin, end) = (br#" {"message":""#, br#"","whilter-request-id":"w-1"}"#);
+        let body = [mark, begin, &message, end, &rest].concat();
+        let body = if is_zipped { zip(&body) } else { body };
+        let body = Body::of(Bytes::from(body), is_cut.then_some("cut"), LIMIT);
+        let answer = Answer::Given(Given { code: 200, retry_after: None, body });
+        prop_assert_eq!(of_submit(&order(), &answer, Duration::ZERO, &[]), accepted("w-1"));
+    }
+
+    #[test]
+    fn every_answer_to_a_token_call_is_read(body in read_bodies()) {
+        let Body::Whole(body) = &body else { return Ok(()) };
+        prop_assert!(std::str::from_utf8(body).is_ok());
+        let Ok(token) = Token::read(body) else { return Ok(()) };
+        prop_assert!(token.access_token().is_none_or(|it| !it.is_empty()));
+        prop_assert!(token.expires_in().is_none_or(|it| !it.is_nan()));
     }
 
     #[test]
