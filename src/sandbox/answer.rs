@@ -164,7 +164,7 @@ impl Reply {
             Some(Odd::Unended) => missing = MISSING_BYTES,
             Some(Odd::Trailing) => body.extend(b"\n<!-- 12 ms -->"),
         }
-        let mut response = Response::new(Sent { body: body.into(), missing });
+        let mut response = Response::new(Sent { body: body.into(), missing, is_out: false });
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
         response
@@ -179,6 +179,7 @@ pub(super) const PHP_WARNING: &str = "php-warning";
 pub(super) struct Sent {
     body: Bytes,
     missing: u64,
+    is_out: bool,
 }
 
 impl Body for Sent {
@@ -187,9 +188,15 @@ impl Body for Sent {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let body = std::mem::take(&mut self.body);
+        if body.is_empty() && self.missing > 0 && !self.is_out {
+            // What was written leaves before the connection is closed.
+            self.is_out = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
     }
 

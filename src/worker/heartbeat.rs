@@ -121,7 +121,7 @@ impl Heartbeat {
         if tick.clock == ServerClock::WentBack {
             tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
-        self.health.others_understood(tick.understood_ago);
+        self.health.heard(tick.understood_ago, tick.others_good_ago);
         for (stage, controls) in self.controls.iter() {
             controls.breaker.saw(tick.stages.of(stage), tick.now);
             // While the queue is paused, no submit is due.

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 use crate::job::{PerStage, Stage};
 use crate::worker::watchdog::Watchdog;
 
+/// A good answer of another worker says for so long that the API is well (lua/lib/good.lua).
+const LATELY: Duration = Duration::from_secs(3);
+
 /// See the module; shared by both stages.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -23,6 +26,8 @@ struct Inner {
     is_ill: PerStage<bool>,
     /// When a check of any worker was last understood.
     understood_at: Option<Instant>,
+    /// When another worker last had a good answer.
+    others_good_at: Option<Instant>,
 }
 
 impl Health {
@@ -71,11 +76,23 @@ impl Health {
         PerStage { submit: ago(Stage::Submit), poll: ago(Stage::Poll) }
     }
 
-    /// A beat told how long ago a check of any worker was understood.
-    pub(crate) fn others_understood(&self, ago: Option<Duration>) {
-        let at = ago.and_then(|ago| Instant::now().checked_sub(ago));
+    /// A beat told how long ago a check of any worker was understood, and when another had any good
+    /// answer.
+    pub(crate) fn heard(
+        &self,
+        understood_ago: Option<Duration>,
+        others_good_ago: Option<Duration>,
+    ) {
+        let at = |ago: Option<Duration>| ago.and_then(|ago| Instant::now().checked_sub(ago));
         let mut inner = self.inner();
-        inner.understood_at = inner.understood_at.max(at);
+        inner.understood_at = inner.understood_at.max(at(understood_ago));
+        inner.others_good_at = inner.others_good_at.max(at(others_good_ago));
+    }
+
+    /// Whether another worker had a good answer lately: then a fault that others would have as well is
+    /// most likely this one's own.
+    pub(crate) fn others_are_well(&self) -> bool {
+        self.inner().others_good_at.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     /// How long ago a check of any worker was understood, as far as this one knows.
