@@ -100,7 +100,7 @@ impl Heartbeat {
         beats: &mut u32,
     ) -> Result<ServerClock, QueueError> {
         let asked = Instant::now();
-        let (good_ago, ill) = (self.health.good_ago(), self.watchdog.own_fault());
+        let (good_ago, ill) = (self.health.good_ago(), self.health.own_fault());
         let beat = Beat { worker: &self.worker, good_ago, ill: ill.as_deref() };
         let tick = queue.tick(beat).await?;
         self.loop_watch.turned();
