@@ -213,16 +213,18 @@ impl Runs {
         let run = &mut self.run;
         let many_jobs = add(&mut run.limited, id, JOBS_TO_LIMIT);
         let many_pairs = add(&mut run.limited_pairs, &pair.to_owned(), PAIRS_TO_LIMIT);
-        let sign = Sign::of(BreakerEvent::Limited);
+        // Without a wait at all it only lowers the rate.
+        let waits =
+            |wait: Duration| Sign { waits: Some((wait, wait)), ..Sign::of(BreakerEvent::Limited) };
+        let some = wait.max(Duration::from_millis(1));
         if many_pairs {
-            Some(Sign { waits: Some((wait, wait)), ..sign })
+            Some(waits(some))
         } else if many_jobs {
             // It may be this pair's alone: jobs of others find that out.
-            Some(Sign { waits: Some((wait, wait)), pairs: pair.to_owned(), ..sign })
+            Some(Sign { pairs: pair.to_owned(), ..waits(some) })
         } else {
             // It is let in, if not so often: fewer calls a second will do.
-            let less = Sign { waits: Some((Duration::ZERO, Duration::ZERO)), ..sign };
-            self.pairs.was_good_lately(pair).then_some(less)
+            self.pairs.was_good_lately(pair).then(|| waits(Duration::ZERO))
         }
     }
 
