@@ -17,7 +17,7 @@ pub(super) enum Answer {
 /// An HTTP answer.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
     body: Vec<u8>,
     odd: Option<Odd>,
 }
@@ -58,7 +58,7 @@ impl Reply {
     }
 
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Vec::new(), odd: None }
+        Self { status, headers: Box::default(), body: Vec::new(), odd: None }
     }
 
     pub(super) fn not_found() -> Self {
@@ -82,7 +82,7 @@ impl Reply {
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         response
     }
 }

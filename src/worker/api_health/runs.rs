@@ -132,19 +132,18 @@ impl Runs {
     ) -> Noted {
         let only_probed = state >= StageState::Broken;
         let failed_probe = || (probe && only_probed).then(|| Sign::of(BreakerEvent::ProbeFailed));
-        match signal {
+        if signal == ApiSignal::Nothing {
             // A probe that found out nothing is followed by another.
-            ApiSignal::Nothing => return Noted { sign: failed_probe(), clean: false },
-            ApiSignal::Alive | ApiSignal::Answered => {
-                self.run = Run::default();
-                if signal == ApiSignal::Alive {
-                    self.pairs.good(caller.pair, Instant::now());
-                    self.jobs.good(caller.id.as_str(), Instant::now());
-                }
-                let opens = only_probed || probe;
-                return Noted { sign: opens.then(|| Sign::of(BreakerEvent::Alive)), clean: true };
+            return Noted { sign: failed_probe(), clean: false };
+        }
+        if matches!(signal, ApiSignal::Alive | ApiSignal::Answered) {
+            self.run = Run::default();
+            if signal == ApiSignal::Alive {
+                self.pairs.good(caller.pair, Instant::now());
+                self.jobs.good(caller.id.as_str(), Instant::now());
             }
-            _ => {}
+            let opens = only_probed || probe;
+            return Noted { sign: opens.then(|| Sign::of(BreakerEvent::Alive)), clean: true };
         }
         // A broken API that says anything at all works again.
         let speaks = state == StageState::Broken && !is_fault(signal);
@@ -199,7 +198,11 @@ impl Runs {
                 add(&mut run.strange, id, STRANGE_JOBS_TO_HALT).then_some(BreakerEvent::Halted)
             }
             ApiSignal::Limited(wait) => return self.limited(id, pair, wait),
-            _ => {
+            ApiSignal::Alive | ApiSignal::Answered | ApiSignal::Nothing => None,
+            ApiSignal::Unreachable
+            | ApiSignal::Silent
+            | ApiSignal::Failing { .. }
+            | ApiSignal::Gateway => {
                 run.faults = run.faults.saturating_add(1);
                 let of_many = add(&mut run.faulty, id, JOBS_TO_BREAK);
                 (of_many && run.faults >= FAULTS_TO_BREAK).then_some(BreakerEvent::Broken)
@@ -234,7 +237,12 @@ impl Runs {
             | ApiSignal::Unreachable
             | ApiSignal::Silent => Witnesses::AnyStage,
             ApiSignal::Refused(Refusal::Call) | ApiSignal::Strange => Witnesses::SameStage,
-            _ => Witnesses::Nobody,
+            ApiSignal::Alive
+            | ApiSignal::Answered
+            | ApiSignal::Nothing
+            | ApiSignal::Limited(_)
+            | ApiSignal::Failing { .. }
+            | ApiSignal::Gateway => Witnesses::Nobody,
         };
         let strange = signal == ApiSignal::Strange;
         Sign {

@@ -126,8 +126,8 @@ impl SubmitPolicy {
             SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
                 let is_last = job.attempts.saturating_add(1) >= self.max_attempts;
                 let Standing { is_halted, is_ill, is_probe, .. } = standing;
-                let spends_attempt =
-                    spends_attempt && !is_halted && !is_ill && !(is_probe && is_last);
+                let is_spared = is_halted || is_ill || is_probe && is_last;
+                let spends_attempt = spends_attempt && !is_spared;
                 if spends_attempt && is_last {
                     return give_up(job, Fault::new(ErrorCode::TooManyAttempts, detail));
                 }
