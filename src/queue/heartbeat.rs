@@ -49,6 +49,8 @@ pub struct Tick {
     pub clock: ServerClock,
     /// How long ago a check of any worker was understood; `None`: not lately.
     pub understood_ago: Option<Duration>,
+    /// How long ago another worker had a good answer; `None`: never.
+    pub others_good_ago: Option<Duration>,
     /// Workers that have not beaten for [`SILENT_AFTER`].
     pub silent: Vec<String>,
 }
@@ -124,13 +126,16 @@ fn read_tick(reply: Vec<Value>) -> Result<Tick, QueueError> {
         1 => ServerClock::WentBack,
         _ => ServerClock::PullingIn,
     };
-    let understood_ago: Option<u64> = values.take_if_given()?;
+    let mut ago = || -> Result<Option<Duration>, QueueError> {
+        let ms: Option<u64> = values.take_if_given()?;
+        Ok(ms.map(Duration::from_millis))
+    };
+    let (understood_ago, others_good_ago) = (ago()?, ago()?);
     let mut silent = Vec::new();
     while values.len() > 0 {
         silent.push(values.take()?);
     }
     let due_in = PerStage { submit, poll };
-    let understood_ago = understood_ago.map(Duration::from_millis);
     let (now, paused) = (Millis(now), paused == 1);
-    Ok(Tick { now, paused, due_in, stages, clock, understood_ago, silent })
+    Ok(Tick { now, paused, due_in, stages, clock, understood_ago, others_good_ago, silent })
 }

@@ -198,13 +198,10 @@ impl RuledQueue {
                 .arg(self.rules.max_unconfirmed)
                 .arg(milliseconds(self.rules.max_age));
         }
-        match name {
-            Name::Requeue => {
-                call.retention(&self.rules).arg(milliseconds(self.rules.refused_grace))
-            }
-            Name::Finish => call.retention(&self.rules),
-            _ => call,
+        if name == Name::Requeue {
+            return call.retention(&self.rules).arg(milliseconds(self.rules.refused_grace));
         }
+        if name == Name::Finish { call.retention(&self.rules) } else { call }
     }
 }
 

@@ -19,7 +19,7 @@ use super::answer::{Answer, Reply};
 use super::faults::Fault;
 use super::ledger::{Fate, Progress};
 use super::options::Mode;
-use super::rules::FaultRule;
+use super::rules::{Effect, Subject};
 use super::state::{Push, Shared, State};
 use super::stats::Endpoint;
 use super::submission::Submission;
@@ -31,6 +31,14 @@ enum Call<'a> {
     Status { id: Cow<'a, str> },
     WrongMethod { allowed: &'static str },
     Unknown,
+}
+
+/// What else is to be known of a call.
+struct Arrival<'a> {
+    headers: &'a HeaderMap,
+    now: Instant,
+    /// A rule is about it: it meets no fault by chance.
+    has_rule: bool,
 }
 
 /// An answer, and what it waits for.
@@ -49,14 +57,13 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: Option<&[u8]>) -> Due 
     let endpoint = call.endpoint();
     let now = Instant::now();
     let mut state = shared.lock();
-    state.count(&call, body, now);
-    let (answer, pushed) = match state.rule_for(&call, endpoint) {
-        Some(rule) if rule.has_effect() => {
-            let (documented, pushed) = state.serve_by_mode(call, &head.headers, now);
-            (rule.answer(Some(documented)), pushed)
-        }
-        Some(rule) => (rule.answer(None), None),
-        None => state.serve_by_mode(call, &head.headers, now),
+    let effect = state.arrive(&call, body, now);
+    let arrival = Arrival { headers: &head.headers, now, has_rule: effect.is_some() };
+    let (answer, pushed) = match state.options.mode {
+        Mode::Normal => state.serve_by_rule(effect, call, &arrival),
+        Mode::Refuse => at_once(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
+        Mode::Down => at_once(server_error()),
+        Mode::Html => at_once(Reply::page(StatusCode::OK)),
     };
     state.calls.count(endpoint, &answer);
     Due { answer, pushed, latency: state.options.latency }
@@ -89,59 +96,47 @@ impl<'a> Call<'a> {
 }
 
 impl State {
-    /// Counts a call for the rules and for whoever looks at the ledger.
-    fn count(&mut self, call: &Call<'_>, body: Option<&[u8]>, now: Instant) {
-        match (call, body) {
-            (Call::Submit(Ok(submission)), Some(body)) => {
-                self.ledger.post(&submission.client_request_id, body, now);
-                self.ledger.belongs(submission);
+    /// Counts a call, whatever becomes of it; what the first rule about it does to it.
+    fn arrive(&mut self, call: &Call<'_>, body: Option<&[u8]>, now: Instant) -> Option<Effect> {
+        let (job, number) = match call {
+            Call::Token { .. } => (None, Some(self.calls.to(Endpoint::Token) + 1)),
+            Call::Submit(Ok(submission)) => {
+                Some(self.ledger.post(submission, body.unwrap_or_default(), now)).unzip()
             }
-            (Call::Status { id }, _) => self.ledger.check(id),
-            (Call::Token { .. }, _) => self.token_calls += 1,
-            _ => {}
+            Call::Status { id } => self.ledger.check(id).unzip(),
+            Call::Submit(Err(_)) => (None, None),
+            Call::WrongMethod { .. } | Call::Unknown => return None,
+        };
+        let subject = Subject { endpoint: call.endpoint(), job, number };
+        let rule = self.options.faults.iter().find(|rule| rule.is_about(&subject));
+        rule.map(|rule| rule.effect)
+    }
+
+    fn serve_by_rule(
+        &mut self,
+        effect: Option<Effect>,
+        call: Call<'_>,
+        arrival: &Arrival<'_>,
+    ) -> (Answer, Option<Pushed>) {
+        match effect {
+            None => self.serve(call, arrival),
+            Some(Effect::Oddly(odd)) => {
+                let (answer, pushed) = self.serve(call, arrival);
+                (answer.oddly(odd), pushed)
+            }
+            Some(Effect::Instead(instead)) if instead.accepted => {
+                let (_, pushed) = self.serve(call, arrival);
+                (instead.answer(), pushed)
+            }
+            Some(Effect::Instead(instead)) => (instead.answer(), None),
         }
     }
 
-    /// The first rule about this call.
-    fn rule_for(&self, call: &Call<'_>, endpoint: Endpoint) -> Option<FaultRule> {
-        let id = match call {
-            Call::Submit(Ok(submission)) => Some(submission.client_request_id.as_str()),
-            Call::Status { id } => self.ledger.request_of(id),
-            _ => None,
-        };
-        let known = id.and_then(|id| self.ledger.subject(id));
-        let (subject, n) = match (endpoint, known) {
-            (Endpoint::Submit, Some((subject, posted))) => (Some(subject), posted.posts),
-            (_, Some((subject, posted))) => (Some(subject), posted.checks),
-            (_, None) => (None, self.token_calls.max(1)),
-        };
-        self.options.faults.iter().find(|rule| rule.matches(endpoint, subject, n)).cloned()
-    }
-
-    fn serve_by_mode(
-        &mut self,
-        call: Call<'_>,
-        headers: &HeaderMap,
-        now: Instant,
-    ) -> (Answer, Option<Pushed>) {
-        match self.options.mode {
-            Mode::Normal => self.serve(call, headers, now),
-            Mode::Refuse => at_once(Reply::error(StatusCode::FORBIDDEN, "Forbidden")),
-            Mode::Down => at_once(server_error()),
-            Mode::Html => at_once(Reply::page(StatusCode::OK)),
-        }
-    }
-
-    fn serve(
-        &mut self,
-        call: Call<'_>,
-        headers: &HeaderMap,
-        now: Instant,
-    ) -> (Answer, Option<Pushed>) {
+    fn serve(&mut self, call: Call<'_>, arrival: &Arrival<'_>) -> (Answer, Option<Pushed>) {
         match call {
-            Call::Token { query } => at_once(self.token(query, now)),
-            Call::Submit(submission) => self.submit(submission, headers, now),
-            Call::Status { id } => (self.status(&id, headers, now), None),
+            Call::Token { query } => at_once(self.token(query, arrival.now)),
+            Call::Submit(submission) => self.submit(submission, arrival),
+            Call::Status { id } => (self.status(&id, arrival), None),
             Call::WrongMethod { allowed } => at_once(Reply::wrong_method(allowed)),
             Call::Unknown => at_once(Reply::not_found()),
         }
@@ -175,13 +170,14 @@ impl State {
     fn submit(
         &mut self,
         submission: Result<Submission, Reply>,
-        headers: &HeaderMap,
-        now: Instant,
+        arrival: &Arrival<'_>,
     ) -> (Answer, Option<Pushed>) {
-        if let Err(refusal) = self.admit(headers, now) {
+        if let Err(refusal) = self.admit(arrival) {
             return at_once(refusal);
         }
-        match self.chance.submit.roll(self.options.drop_rate, self.options.error_rate) {
+        let now = arrival.now;
+        let fault = self.chance.submit.roll(self.options.drop_rate, self.options.error_rate);
+        match fault.unless(arrival.has_rule) {
             Fault::LostBefore => (Answer::Lost, None),
             Fault::Error => at_once(server_error()),
             Fault::LostAfter => {
@@ -249,14 +245,15 @@ impl State {
         (reply, pushed)
     }
 
-    fn status(&mut self, id: &str, headers: &HeaderMap, now: Instant) -> Answer {
-        if let Err(refusal) = self.admit(headers, now) {
+    fn status(&mut self, id: &str, arrival: &Arrival<'_>) -> Answer {
+        if let Err(refusal) = self.admit(arrival) {
             return Answer::Reply(refusal);
         }
-        match self.chance.status.roll(self.options.drop_rate, self.options.status_error_rate) {
+        let fault = self.chance.status.roll(self.options.drop_rate, self.options.status_error_rate);
+        match fault.unless(arrival.has_rule) {
             Fault::LostBefore | Fault::LostAfter => Answer::Lost,
             Fault::Error => Answer::Reply(server_error()),
-            Fault::None => Answer::Reply(self.progress(id, now)),
+            Fault::None => Answer::Reply(self.progress(id, arrival.now)),
         }
     }
 
@@ -286,7 +283,8 @@ impl State {
     }
 
     /// Lets a submit or a status check in; the error is the answer to give.
-    fn admit(&mut self, headers: &HeaderMap, now: Instant) -> Result<(), Reply> {
+    fn admit(&mut self, arrival: &Arrival<'_>) -> Result<(), Reply> {
+        let Arrival { headers, now, .. } = *arrival;
         let limit = self.options.limit.filter(|limit| *limit > 0.0);
         if limit.is_some_and(|limit| !self.bucket.take(limit, now)) {
             let reply = Reply::error(StatusCode::TOO_MANY_REQUESTS, "Too many requests");

@@ -38,7 +38,7 @@ struct Faults {
     push_forged: Option<bool>,
     push_early: Option<bool>,
     push_lost_rate: Option<f64>,
-    /// All of them: an empty list removes those there are.
+    /// All rules: they take the place of those there were.
     rules: Option<Vec<FaultRule>>,
 }
 
@@ -80,8 +80,7 @@ fn ids(shared: &Shared) -> BTreeMap<String, IdStats> {
     let state = shared.lock();
     let requests = state.ledger.requests();
     requests
-        .map(|(id, it)| {
-            let Posted { posts, accepted, checks, .. } = *it;
+        .map(|(id, &Posted { posts, accepted, checks, .. })| {
             (id.to_owned(), IdStats { posts, accepted, checks })
         })
         .collect()

@@ -22,6 +22,13 @@ pub(super) enum Fault {
     LostAfter,
 }
 
+impl Fault {
+    /// This one, but none for a call that is spared.
+    pub(super) fn unless(self, spared: bool) -> Self {
+        if spared { Self::None } else { self }
+    }
+}
+
 /// The faults of one endpoint, in order.
 pub(super) struct Dice(Rng);
 

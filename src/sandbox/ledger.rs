@@ -1,12 +1,12 @@
 //! What was posted and accepted: what a test holds the bill against.
 //!
-//! A request is small here (its ids, three counts, perhaps its body), so is a video: a million of each
-//! is fine.
+//! A request is small here (its ids, some counts, perhaps its body), and so is a video: a million of
+//! each is fine.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::rules::Subject;
+use super::rules::Job;
 use super::submission::Submission;
 
 /// Bodies are kept up to this total; tests look at few, load tests at none.
@@ -30,11 +30,11 @@ pub(super) struct Ledger {
 pub(super) struct Posted {
     pub(super) posts: u64,
     pub(super) accepted: u64,
-    pub(super) body: Option<Box<[u8]>>,
-    /// Status checks of its videos.
+    /// Status checks of its videos, whatever the answer.
     pub(super) checks: u64,
     use_case_id: Box<str>,
     customer_id: Box<str>,
+    pub(super) body: Option<Box<[u8]>>,
     /// When the first of them arrived.
     pub(super) posted_at: Option<Instant>,
     /// The place of the first accepted one's video.
@@ -101,10 +101,18 @@ impl Ledger {
         }
     }
 
-    /// A valid submit has arrived, whatever becomes of it.
-    pub(super) fn post(&mut self, client_request_id: &str, body: &[u8], now: Instant) {
-        let posted = self.requests.entry(client_request_id.into()).or_default();
+    /// A valid submit has arrived, whatever becomes of it; the how-manyeth it is of its job.
+    pub(super) fn post<'a>(
+        &mut self,
+        submission: &'a Submission,
+        body: &[u8],
+        now: Instant,
+    ) -> (Job<'a>, u64) {
+        let Submission { client_request_id, use_case_id, customer_id, .. } = submission;
+        let posted = self.requests.entry(client_request_id.as_str().into()).or_default();
         posted.posted_at.get_or_insert(now);
+        posted.use_case_id = use_case_id.as_str().into();
+        posted.customer_id = customer_id.as_str().into();
         self.posts += 1;
         posted.posts += 1;
         self.max_posts_per_id = self.max_posts_per_id.max(posted.posts);
@@ -113,6 +121,7 @@ impl Ledger {
             self.body_bytes += body.len();
             posted.body = Some(body.into());
         }
+        (Job { id: client_request_id, use_case_id, customer_id }, posted.posts)
     }
 
     /// Accepts a submit, also one that was accepted before; returns its new whilter-request-id.
@@ -144,42 +153,13 @@ impl Ledger {
         })
     }
 
-    /// To whom a request belongs.
-    pub(super) fn belongs(&mut self, submission: &Submission) {
-        let posted = self.requests.entry(submission.client_request_id.as_str().into()).or_default();
-        posted.use_case_id = submission.use_case_id.as_str().into();
-        posted.customer_id = submission.customer_id.as_str().into();
-    }
-
-    /// A video is asked for.
-    pub(super) fn check(&mut self, whilter_request_id: &str) {
-        if let Some(video) = self.place(whilter_request_id).and_then(|it| self.videos.get(it))
-            && let Some(posted) = self.requests.get_mut(&video.client_request_id)
-        {
-            posted.checks += 1;
-        }
-    }
-
-    /// What is known of a request, for the rules.
-    pub(super) fn subject<'a>(
-        &'a self,
-        client_request_id: &'a str,
-    ) -> Option<(Subject<'a>, &'a Posted)> {
-        let posted = self.posted(client_request_id)?;
-        let (use_case_id, customer_id) = (&*posted.use_case_id, &*posted.customer_id);
-        Some((Subject { id: client_request_id, use_case_id, customer_id }, posted))
-    }
-
-    /// The client-request-id of a video.
-    pub(super) fn request_of(&self, whilter_request_id: &str) -> Option<&str> {
-        let video = self.videos.get(self.place(whilter_request_id)?)?;
-        Some(&video.client_request_id)
-    }
-
-    fn place(&self, whilter_request_id: &str) -> Option<usize> {
-        let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
-        // A number has many spellings, an id has one.
-        (self.whilter_request_id(place) == whilter_request_id).then_some(place)
+    /// A status check has arrived, whatever becomes of it; the how-manyeth it is of its job.
+    /// `None`: there is no video of this id.
+    pub(super) fn check(&mut self, whilter_request_id: &str) -> Option<(Job<'_>, u64)> {
+        let id = &self.videos.get(self.place(whilter_request_id)?)?.client_request_id;
+        let Posted { checks, use_case_id, customer_id, .. } = self.requests.get_mut(id)?;
+        *checks += 1;
+        Some((Job { id, use_case_id, customer_id }, *checks))
     }
 
     pub(super) fn posted(&self, client_request_id: &str) -> Option<&Posted> {
@@ -209,6 +189,13 @@ impl Ledger {
         }
     }
 
+    /// A video's place; nothing may be there.
+    fn place(&self, whilter_request_id: &str) -> Option<usize> {
+        let place = whilter_request_id.rsplit_once('-')?.1.parse().ok()?;
+        // A number has many spellings, an id has one.
+        (self.whilter_request_id(place) == whilter_request_id).then_some(place)
+    }
+
     fn whilter_request_id(&self, place: usize) -> String {
         format!("sandbox-{:x}-{place}", self.run)
     }
@@ -217,6 +204,12 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn submission(client_request_id: &str) -> Submission {
+        let [user_id, use_case_id, customer_id] = ["user", "t1", "acme"].map(str::to_owned);
+        let client_request_id = client_request_id.to_owned();
+        Submission { client_request_id, user_id, use_case_id, customer_id }
+    }
 
     #[test]
     fn a_million_videos_are_found_by_their_ids_and_by_no_other_spelling() {
@@ -239,14 +232,15 @@ mod tests {
     #[test]
     fn bodies_are_kept_up_to_a_limit_and_the_last_one_counts() {
         let mut ledger = Ledger::new(1);
+        let (one, two) = (submission("one"), submission("two"));
         let large = vec![b'x'; KEPT_BODY_BYTES];
         let now = Instant::now();
-        ledger.post("one", b"first", now);
-        ledger.post("one", b"second", now);
+        ledger.post(&one, b"first", now);
+        ledger.post(&one, b"second", now);
         assert_eq!(ledger.posted("one").unwrap().body.as_deref(), Some(&b"second"[..]));
-        ledger.post("two", &large, now);
+        ledger.post(&two, &large, now);
         assert!(ledger.posted("two").unwrap().body.is_none(), "it does not fit");
-        ledger.post("one", &large, now);
+        ledger.post(&one, &large, now);
         assert!(ledger.posted("one").unwrap().body.is_some(), "it fits once the old one is gone");
     }
 }

@@ -2,8 +2,9 @@
 //! documentation is, with faults on demand. `reelq sandbox`, the demo and the tests start it.
 //!
 //! A call goes `server` (connection, body, latency) → `api` (endpoints) → `state` (one lock), with
-//! `submission` (what a valid body is), `faults` (chance, limit), `rules` (faults by rule), `ledger` (what was accepted) and
-//! `push` (finished videos) beside; `control` is what the real API does not have.
+//! `submission` (what a valid body is), `rules` (faults by rule), `odd` (good answers written oddly),
+//! `faults` (chance, limit), `ledger` (what was accepted) and `push` (finished videos) beside;
+//! `control` is what the real API does not have.
 //!
 //! Nothing here uses `whilter`, `job` or `config`: names and rules are written anew from the
 //! documentation, so that a mistake there meets a disagreement here. It knows the documentation,
@@ -14,6 +15,7 @@ mod api;
 mod control;
 mod faults;
 mod ledger;
+mod odd;
 mod options;
 mod push;
 mod rules;
@@ -88,7 +90,7 @@ impl Sandbox {
         self.shared.lock().ledger.posted(client_request_id).map_or(0, |posted| posted.accepted)
     }
 
-    /// Status checks of this client-request-id.
+    /// Status checks of this client-request-id's videos, whatever the answer.
     #[must_use]
     pub fn checks_of(&self, client_request_id: &str) -> u64 {
         self.shared.lock().ledger.posted(client_request_id).map_or(0, |posted| posted.checks)

@@ -67,8 +67,8 @@ pub struct Options {
     /// A use-case-id whose submits are refused with 403, as a template of another account.
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     pub foreign_use_case: Option<String>,
-    /// Answer some calls in another way, such as "endpoint=submit,id=a*,calls=1-2,answer=500"; the
-    /// first rule that matches counts.
+    /// Answer some calls in another way, as "endpoint=submit,id=a*,calls=1-2,answer=500" does; may
+    /// be given again: the first rule about a call counts (docs/contract.md, section 9).
     #[cfg_attr(feature = "cli", arg(long = "fault", value_name = "RULE"))]
     pub faults: Vec<FaultRule>,
     /// Where to push finished videos to.
@@ -236,7 +236,8 @@ mod tests {
     fn every_flag_reaches_its_option() {
         let flags = "--listen 127.0.0.1:0 --ready-after 1m --latency 0s --error-rate 1 \
             --status-error-rate 0.2 --drop-rate 0.3 --fail-rate 0.4 --token-ttl 1h30m --single-token \
-            --limit 20/s --foreign-use-case x --fault answer=500,page --fault endpoint=token,answer=lost --webhook http://127.0.0.1:1/push --webhook-secret d \
+            --limit 20/s --foreign-use-case x --fault answer=500,page --fault id=a*,answer=lost \
+            --webhook http://127.0.0.1:1/push --webhook-secret d \
             --push-late 1s --push-reversed 2s --push-twice --push-forged --push-early \
             --push-lost-rate 0.5 --seed 7 --client-id a --client-secret b --api-key c";
         let expected = Options {
@@ -251,7 +252,7 @@ mod tests {
             single_token: true,
             limit: Some(20.0),
             foreign_use_case: Some("x".to_owned()),
-            faults: ["answer=500,page", "endpoint=token,answer=lost"]
+            faults: ["answer=500,page", "id=a*,answer=lost"]
                 .map(|rule| rule.parse().unwrap())
                 .to_vec(),
             webhook: Some(Url::parse("http://127.0.0.1:1/push").unwrap()),

@@ -1,9 +1,10 @@
 //! Faults by rule: which calls of which jobs are answered in another way than the documented one.
 //!
-//! A rule is a text, as on the command line: `endpoint=submit,use-case-id=t1,calls=1-2,answer=500`.
-//! `api` looks for the first that matches a call, under the sandbox's lock.
+//! A rule is a text, the same for the flag and for `PUT /sandbox/faults` (docs/contract.md,
+//! section 9, has its grammar): `endpoint=submit,use-case-id=t1,calls=1-2,answer=500`. `api` looks
+//! under the sandbox's lock for the first one about a call.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -11,25 +12,53 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, Odd, Reply};
+use super::answer::{Answer, Reply};
+use super::odd::Odd;
 use super::stats::Endpoint;
 
-/// One rule (docs/contract.md, section 9).
+/// One rule: about which calls it is, and what they get.
+///
+/// It is made from its text (`FromStr`); the error says what is wrong with that.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FaultRule {
     text: String,
-    /// Empty: all three.
-    endpoints: Vec<Endpoint>,
+    /// `None`: all three.
+    endpoints: Option<Vec<Endpoint>>,
     id: Option<Pattern>,
     use_case_id: Option<Pattern>,
     customer_id: Option<Pattern>,
-    calls: RangeInclusive<u64>,
-    answer: Wrong,
-    page: bool,
-    empty: bool,
+    calls: Option<RangeInclusive<u64>>,
+    pub(super) effect: Effect,
+}
+
+/// What a rule does to a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Its good answer is written like this.
+    Oddly(Odd),
+    /// It gets another answer.
+    Instead(Instead),
+}
+
+/// An answer instead of the documented one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Instead {
+    /// `None`: the connection is closed.
+    code: Option<StatusCode>,
+    form: Form,
+    /// Seconds.
     retry_after: Option<u64>,
-    accepted: bool,
+    /// The call has its effect all the same.
+    pub(super) accepted: bool,
+}
+
+/// What the body of such an answer is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Error,
+    Page,
+    Empty,
 }
 
 /// A text, or with a `*` at its end what begins with it.
@@ -39,167 +68,187 @@ struct Pattern {
     is_prefix: bool,
 }
 
-/// The answer instead of the documented one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Wrong {
-    Code(StatusCode),
-    Lost,
-    Odd(Odd),
-}
-
-/// The job of a call, as far as the sandbox knows it.
+/// A call as rules see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
+    pub(super) endpoint: Endpoint,
+    /// `None`: it belongs to no job, or to none that is known.
+    pub(super) job: Option<Job<'a>>,
+    /// Which one it is of its job's at this endpoint, or of all to the token's; from 1.
+    pub(super) number: Option<u64>,
+}
+
+/// The job of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Job<'a> {
     pub(super) id: &'a str,
     pub(super) use_case_id: &'a str,
     pub(super) customer_id: &'a str,
 }
 
 impl FaultRule {
-    /// Whether it is about this call: the `n`-th of its job at this endpoint.
-    pub(super) fn matches(&self, endpoint: Endpoint, subject: Option<Subject<'_>>, n: u64) -> bool {
-        let has_endpoint = match endpoint {
-            Endpoint::Token | Endpoint::Submit | Endpoint::Status => {
-                self.endpoints.is_empty() || self.endpoints.contains(&endpoint)
-            }
-            Endpoint::Other | Endpoint::Push => false,
+    pub(super) fn is_about(&self, subject: &Subject<'_>) -> bool {
+        let fits = |pattern: &Option<Pattern>, text: fn(Job<'_>) -> &str| {
+            pattern.as_ref().is_none_or(|it| subject.job.is_some_and(|job| it.fits(text(job))))
         };
-        let fits = |pattern: &Option<Pattern>, text: fn(Subject<'_>) -> &str| {
-            pattern.as_ref().is_none_or(|it| subject.is_some_and(|job| it.fits(text(job))))
-        };
-        has_endpoint
-            && self.calls.contains(&n)
+        let counts =
+            |calls: &RangeInclusive<u64>| subject.number.is_some_and(|it| calls.contains(&it));
+        self.endpoints.as_ref().is_none_or(|these| these.contains(&subject.endpoint))
             && fits(&self.id, |job| job.id)
             && fits(&self.use_case_id, |job| job.use_case_id)
             && fits(&self.customer_id, |job| job.customer_id)
+            && self.calls.as_ref().is_none_or(counts)
     }
+}
 
-    /// Whether the call has its effect all the same.
-    pub(super) fn has_effect(&self) -> bool {
-        self.accepted || matches!(self.answer, Wrong::Odd(_))
-    }
-
-    /// The answer to give; `documented` is what the call would have got, if it had its effect.
-    pub(super) fn answer(&self, documented: Option<Answer>) -> Answer {
-        let reply = match (self.answer, documented) {
-            (Wrong::Lost, _) => return Answer::Lost,
-            (Wrong::Odd(odd), Some(Answer::Reply(reply))) => {
-                return Answer::Reply(reply.oddly(odd));
-            }
-            (Wrong::Odd(_), documented) => return documented.unwrap_or(Answer::Lost),
-            (Wrong::Code(code), _) if self.page => Reply::page(code),
-            (Wrong::Code(code), _) if self.empty => Reply::empty(code),
-            (Wrong::Code(code), _) => Reply::error(code, "a fault that was asked for"),
+impl Instead {
+    pub(super) fn answer(self) -> Answer {
+        let Some(code) = self.code else { return Answer::Lost };
+        let reply = match self.form {
+            Form::Error => Reply::error(code, "a fault that was asked for"),
+            Form::Page => Reply::page(code),
+            Form::Empty => Reply::empty(code),
         };
-        let seconds = self.retry_after.map(HeaderValue::from);
-        Answer::Reply(match seconds {
-            Some(seconds) => reply.with(RETRY_AFTER, seconds),
+        Answer::Reply(match self.retry_after {
+            Some(seconds) => reply.with(RETRY_AFTER, HeaderValue::from(seconds)),
             None => reply,
         })
     }
 }
 
 impl Pattern {
-    fn new(text: &str) -> Self {
-        let prefix = text.strip_suffix('*');
-        Self { text: prefix.unwrap_or(text).to_owned(), is_prefix: prefix.is_some() }
-    }
-
     fn fits(&self, text: &str) -> bool {
         if self.is_prefix { text.starts_with(&self.text) } else { text == self.text }
     }
 }
 
+/// The parts of a rule's text that were not read yet; `None`: a key without a value.
+struct Parts<'a>(BTreeMap<&'a str, Option<&'a str>>);
+
 impl FromStr for FaultRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut answer = None;
-        let mut rule = Self {
+        let mut parts = Parts::split(text)?;
+        let rule = Self {
             text: text.to_owned(),
-            endpoints: Vec::new(),
-            id: None,
-            use_case_id: None,
-            customer_id: None,
-            calls: 1..=u64::MAX,
-            answer: Wrong::Lost,
-            page: false,
-            empty: false,
-            retry_after: None,
-            accepted: false,
+            endpoints: parts.value("endpoint", endpoints)?,
+            id: parts.pattern("id")?,
+            use_case_id: parts.pattern("use-case-id")?,
+            customer_id: parts.pattern("customer-id")?,
+            calls: parts.value("calls", calls)?,
+            effect: parts.effect()?,
         };
-        for word in text.split(',') {
-            let (key, value) = word.split_once('=').unwrap_or((word, ""));
-            match key {
-                "endpoint" => {
-                    rule.endpoints = value.split('+').map(endpoint).collect::<Result<_, _>>()?
-                }
-                "id" => rule.id = Some(Pattern::new(value)),
-                "use-case-id" => rule.use_case_id = Some(Pattern::new(value)),
-                "customer-id" => rule.customer_id = Some(Pattern::new(value)),
-                "calls" => rule.calls = calls(value)?,
-                "answer" => answer = Some(wrong(value)?),
-                "retry-after" => {
-                    rule.retry_after =
-                        Some(value.parse().map_err(|_| "retry-after: expected seconds")?);
-                }
-                "page" | "empty" | "accepted" if word.contains('=') => {
-                    return Err(format!("{key}: stands alone"));
-                }
-                "page" => rule.page = true,
-                "empty" => rule.empty = true,
-                "accepted" => rule.accepted = true,
-                _ => return Err(format!("{key:?}: no part of a rule")),
-            }
+        match parts.0.pop_first() {
+            Some((key, _)) => Err(format!("{key:?}: no part of a rule")),
+            None => Ok(rule),
         }
-        rule.answer = answer.ok_or("a rule needs an answer=")?;
-        let has_form = rule.page || rule.empty || rule.retry_after.is_some();
-        if has_form && !matches!(rule.answer, Wrong::Code(_)) || rule.page && rule.empty {
-            return Err("page or empty, and retry-after, go with a code".to_owned());
-        }
-        Ok(rule)
     }
 }
 
-fn endpoint(name: &str) -> Result<Endpoint, String> {
-    match name {
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Self, String> {
+        let mut parts = BTreeMap::new();
+        for part in text.split(',') {
+            let (key, value) =
+                part.split_once('=').map_or((part, None), |(key, it)| (key, Some(it)));
+            if parts.insert(key, value).is_some() {
+                return Err(format!("{key:?}: given twice"));
+            }
+        }
+        Ok(Self(parts))
+    }
+
+    fn value<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        match self.0.remove(key) {
+            None => Ok(None),
+            Some(None | Some("")) => Err(format!("{key}: a value is missing")),
+            Some(Some(value)) => read(value).map(Some).map_err(|why| format!("{key}: {why}")),
+        }
+    }
+
+    fn pattern(&mut self, key: &str) -> Result<Option<Pattern>, String> {
+        self.value(key, |text| {
+            let prefix = text.strip_suffix('*');
+            Ok(Pattern { text: prefix.unwrap_or(text).to_owned(), is_prefix: prefix.is_some() })
+        })
+    }
+
+    fn flag(&mut self, key: &str) -> Result<bool, String> {
+        match self.0.remove(key) {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some(_)) => Err(format!("{key}: takes no value")),
+        }
+    }
+
+    fn effect(&mut self) -> Result<Effect, String> {
+        let effect = self.value("answer", effect)?.ok_or("answer: is missing")?;
+        let form = match (self.flag("page")?, self.flag("empty")?) {
+            (false, false) => Form::Error,
+            (true, false) => Form::Page,
+            (false, true) => Form::Empty,
+            (true, true) => return Err("page, empty: only one of them".to_owned()),
+        };
+        let retry_after = self.value("retry-after", |text| {
+            number(text).ok_or_else(|| "expected seconds".to_owned())
+        })?;
+        let accepted = self.flag("accepted")?;
+        let is_plain = form == Form::Error && retry_after.is_none();
+        match effect {
+            Effect::Instead(Instead { code, .. }) if is_plain || code.is_some() => {
+                Ok(Effect::Instead(Instead { code, form, retry_after, accepted }))
+            }
+            Effect::Oddly(_) if is_plain && !accepted => Ok(effect),
+            Effect::Instead(_) => Err("page, empty, retry-after: only with a code".to_owned()),
+            Effect::Oddly(_) => {
+                Err("page, empty, retry-after, accepted: not with an odd answer".to_owned())
+            }
+        }
+    }
+}
+
+fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
+    let endpoint = |name| match name {
         "token" => Ok(Endpoint::Token),
         "submit" => Ok(Endpoint::Submit),
         "status" => Ok(Endpoint::Status),
-        _ => Err(format!("endpoint: {name:?} is none of token, submit, status")),
-    }
+        _ => Err(format!("expected token, submit or status, not {name:?}")),
+    };
+    text.split('+').map(endpoint).collect()
 }
 
 fn calls(text: &str) -> Result<RangeInclusive<u64>, String> {
-    let number = |text: &str| text.parse().ok().filter(|it: &u64| *it > 0);
-    let range = match text.split_once('-') {
-        Some((first, "")) => number(first).map(|first| first..=u64::MAX),
-        Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
-        None => number(text).map(|only| only..=only),
+    let (first, last) = match text.split_once('-') {
+        Some((first, "")) => (number(first), Some(u64::MAX)),
+        Some((first, last)) => (number(first), number(last)),
+        None => (number(text), number(text)),
     };
-    let range = range.filter(|range| !range.is_empty());
-    range.ok_or_else(|| "calls: expected N, N-M or N-, counted from 1".to_owned())
+    match (first, last) {
+        (Some(first), Some(last)) if 1 <= first && first <= last => Ok(first..=last),
+        _ => Err("expected N, N-M or N-, counted from 1".to_owned()),
+    }
 }
 
-fn wrong(text: &str) -> Result<Wrong, String> {
-    if text == "lost" {
-        return Ok(Wrong::Lost);
+fn effect(text: &str) -> Result<Effect, String> {
+    if let Some((_, odd)) = Odd::ALL.into_iter().find(|(name, _)| *name == text) {
+        return Ok(Effect::Oddly(odd));
     }
-    if let Some(odd) = Odd::ALL.into_iter().find(|odd| odd.as_str() == text) {
-        return Ok(Wrong::Odd(odd));
+    let code = text.parse().ok().filter(|code: &StatusCode| !code.is_informational());
+    if code.is_none() && text != "lost" {
+        let names = Odd::ALL.map(|(name, _)| name).join(", ");
+        return Err(format!("expected a code from 200 to 999, lost, {names}; not {text:?}"));
     }
-    let code = text.parse().ok().filter(|code| (200..=599).contains(code));
-    let code = code.and_then(|code: u16| StatusCode::from_u16(code).ok());
-    code.map(Wrong::Code).ok_or_else(|| {
-        let odd = Odd::ALL.map(Odd::as_str).join(", ");
-        format!("answer: {text:?} is no code from 200 to 599, not lost, and none of {odd}")
-    })
+    Ok(Effect::Instead(Instead { code, form: Form::Error, retry_after: None, accepted: false }))
 }
 
-impl fmt::Display for FaultRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl TryFrom<String> for FaultRule {
@@ -220,59 +269,110 @@ impl From<FaultRule> for String {
 mod tests {
     use super::*;
 
-    fn rule(text: &str) -> FaultRule {
-        text.parse().expect(text)
-    }
-
-    const JOB: Subject<'_> = Subject { id: "bad-1", use_case_id: "t1", customer_id: "acme" };
-
-    #[test]
-    fn a_rule_is_about_the_calls_that_it_names() {
-        let matches = |text: &str, endpoint, n| rule(text).matches(endpoint, Some(JOB), n);
-        for (text, endpoint, n, expected) in [
-            ("answer=500", Endpoint::Submit, 7, true),
-            ("answer=500", Endpoint::Token, 1, true),
-            ("answer=500", Endpoint::Push, 1, false),
-            ("endpoint=submit+status,answer=500", Endpoint::Status, 1, true),
-            ("endpoint=submit+status,answer=500", Endpoint::Token, 1, false),
-            ("id=bad-1,answer=500", Endpoint::Submit, 1, true),
-            ("id=bad-*,answer=500", Endpoint::Submit, 1, true),
-            ("id=bad,answer=500", Endpoint::Submit, 1, false),
-            ("use-case-id=t1,customer-id=acme,answer=500", Endpoint::Submit, 1, true),
-            ("use-case-id=t1,customer-id=other,answer=500", Endpoint::Submit, 1, false),
-            ("calls=2,answer=500", Endpoint::Submit, 1, false),
-            ("calls=2,answer=500", Endpoint::Submit, 2, true),
-            ("calls=1-2,answer=500", Endpoint::Submit, 3, false),
-            ("calls=3-,answer=500", Endpoint::Submit, 9, true),
-        ] {
-            assert_eq!(matches(text, endpoint, n), expected, "{text} {endpoint:?} {n}");
-        }
-        assert!(!rule("id=a,answer=500").matches(Endpoint::Token, None, 1), "it has no job");
-        assert!(rule("endpoint=token,answer=500").matches(Endpoint::Token, None, 1));
-    }
+    const JOB: Job<'_> = Job { id: "bad-1", use_case_id: "t1", customer_id: "acme" };
+    const SUBMIT: Subject<'_> =
+        Subject { endpoint: Endpoint::Submit, job: Some(JOB), number: Some(3) };
+    const STATUS: Subject<'_> = Subject { endpoint: Endpoint::Status, ..SUBMIT };
+    const TOKEN: Subject<'_> = Subject { endpoint: Endpoint::Token, job: None, number: Some(3) };
+    /// A submit whose body is none, or a check of a transaction that is not known.
+    const OF_NO_JOB: Subject<'_> = Subject { job: None, number: None, ..STATUS };
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
-        for bad in [
-            "",
-            "endpoint=submit",
-            "answer=99",
-            "answer=600",
-            "answer=odd",
-            "answer=500,until=3",
-            "endpoint=all,answer=500",
-            "calls=0,answer=500",
-            "calls=3-2,answer=500",
-            "calls=x,answer=500",
-            "answer=lost,page",
-            "answer=bom,retry-after=1",
-            "answer=500,page,empty",
-            "answer=500,retry-after=soon",
-            "answer=500,accepted=1",
+    fn a_rule_is_about_the_calls_that_all_its_parts_name() {
+        for (parts, is_about) in [
+            ("", [true, true, true, true]),
+            ("endpoint=token,", [false, false, true, false]),
+            ("endpoint=submit,", [true, false, false, false]),
+            ("endpoint=status,", [false, true, false, true]),
+            ("endpoint=token+submit,", [true, false, true, false]),
+            ("id=bad-1,", [true, true, false, false]),
+            ("id=bad-*,", [true, true, false, false]),
+            ("id=*,", [true, true, false, false]),
+            ("id=bad-,", [false; 4]),
+            ("id=bad-10*,", [false; 4]),
+            ("id=t1,", [false; 4]),
+            ("use-case-id=t1,", [true, true, false, false]),
+            ("use-case-id=t*,", [true, true, false, false]),
+            ("use-case-id=acme,", [false; 4]),
+            ("customer-id=acme,", [true, true, false, false]),
+            ("customer-id=t1,", [false; 4]),
+            ("use-case-id=t1,customer-id=acme,", [true, true, false, false]),
+            ("use-case-id=t1,customer-id=other,", [false; 4]),
+            ("calls=3,", [true, true, true, false]),
+            ("calls=1-3,", [true, true, true, false]),
+            ("calls=3-,", [true, true, true, false]),
+            ("calls=1-2,", [false; 4]),
+            ("calls=4-,", [false; 4]),
+            ("calls=30,", [false; 4]),
+            ("endpoint=status,id=bad-*,calls=3,", [false, true, false, false]),
         ] {
-            assert!(bad.parse::<FaultRule>().is_err(), "{bad}");
+            let rule: FaultRule = format!("{parts}answer=500").parse().unwrap();
+            let found = [SUBMIT, STATUS, TOKEN, OF_NO_JOB].map(|subject| rule.is_about(&subject));
+            assert_eq!(found, is_about, "{rule:?}");
         }
-        let text = "id=a*,endpoint=submit,calls=1-2,answer=502,page,retry-after=3,accepted";
-        assert_eq!(rule(text).to_string(), text);
+    }
+
+    #[test]
+    fn a_rule_keeps_its_text_in_whatever_order() {
+        for text in [
+            "answer=lost",
+            "answer=lost,accepted",
+            "answer=200,empty",
+            "answer=999,retry-after=0",
+            "accepted,retry-after=300,page,answer=504,calls=2-,customer-id=c,use-case-id=u,id=a=b*",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(Odd::ALL.map(|(name, _)| format!("endpoint=token,answer={name}")))
+        {
+            let rule: FaultRule = text.parse().unwrap();
+            assert_eq!(String::from(rule), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused_and_the_part_named() {
+        for (bad, part) in [
+            ("", "answer: "),
+            ("endpoint=submit", "answer: "),
+            ("answer", "answer: "),
+            ("answer=", "answer: "),
+            ("answer=199", "answer: "),
+            ("answer=1000", "answer: "),
+            ("answer=+50", "answer: "),
+            ("answer=Lost", "answer: "),
+            ("answer=odd", "answer: "),
+            ("answer=500,", r#""": "#),
+            ("answer=500, page", r#"" page": "#),
+            ("answer=500,until=3", r#""until": "#),
+            ("answer=500,answer=500", r#""answer": "#),
+            ("id=a,answer=500,id=b", r#""id": "#),
+            ("endpoint=all,answer=500", "endpoint: "),
+            ("endpoint=submit+,answer=500", "endpoint: "),
+            ("endpoint=push,answer=500", "endpoint: "),
+            ("id=,answer=500", "id: "),
+            ("use-case-id,answer=500", "use-case-id: "),
+            ("calls=0,answer=500", "calls: "),
+            ("calls=0-2,answer=500", "calls: "),
+            ("calls=3-2,answer=500", "calls: "),
+            ("calls=-2,answer=500", "calls: "),
+            ("calls=1-2-3,answer=500", "calls: "),
+            ("calls=+1,answer=500", "calls: "),
+            ("calls=18446744073709551616,answer=500", "calls: "),
+            ("answer=500,retry-after=soon", "retry-after: "),
+            ("answer=500,retry-after=-1", "retry-after: "),
+            ("answer=500,accepted=1", "accepted: "),
+            ("answer=500,page=", "page: "),
+            ("answer=500,page,empty", "page, empty: "),
+            ("answer=lost,page", "page, "),
+            ("answer=lost,empty", "page, "),
+            ("answer=lost,retry-after=1", "page, "),
+            ("answer=bom,page", "page, "),
+            ("answer=bom,retry-after=1", "page, "),
+            ("answer=bom,accepted", "page, "),
+        ] {
+            let problem = bad.parse::<FaultRule>().unwrap_err();
+            assert!(problem.starts_with(part), "{bad}: {problem}");
+        }
     }
 }

@@ -3,11 +3,7 @@
 //! It stands on hyper itself rather than on axum: a hyper service that returns an error closes
 //! the connection without an answer, which is the fault that matters most here.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -16,11 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Odd, PHP_WARNING, Sent};
+use super::answer::Answer;
+use super::odd::{Outbound, Sent};
 use super::state::Shared;
 use super::submission::MAX_BODY_BYTES;
 use super::{api, control};
@@ -61,20 +57,15 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::trace!(%error, "no TCP_NODELAY");
     }
-    let warns = Arc::new(AtomicBool::new(false));
-    let outbound = Outbound { stream, warns: Arc::clone(&warns) };
-    let service = service_fn(|request| exchange(&shared, &warns, request));
-    let served = http1::Builder::new().serve_connection(TokioIo::new(outbound), service).await;
+    let service = service_fn(|request| exchange(&shared, request));
+    let served =
+        http1::Builder::new().serve_connection(TokioIo::new(Outbound(stream)), service).await;
     if let Err(error) = served {
         tracing::trace!(%error, "a connection ended early");
     }
 }
 
-async fn exchange(
-    shared: &Shared,
-    warns: &AtomicBool,
-    request: Request<Incoming>,
-) -> Result<Response<Sent>, Closed> {
+async fn exchange(shared: &Shared, request: Request<Incoming>) -> Result<Response<Sent>, Closed> {
     let (head, body) = request.into_parts();
     let body = read(body).await?;
     let body = body.as_deref();
@@ -91,71 +82,8 @@ async fn exchange(
         tokio::time::sleep(due.latency).await;
     }
     match due.answer {
-        Answer::Reply(reply) => {
-            warns.store(reply.odd == Some(Odd::PhpWarning), Ordering::Relaxed);
-            Ok(reply.into_response())
-        }
+        Answer::Reply(reply) => Ok(reply.into_response()),
         Answer::Lost => Err(Closed::OnPurpose),
-    }
-}
-
-/// A connection whose answers may have a line among their headers that is none: hyper would not write
-/// such a line, so it leaves as a header with a name as long, which becomes `PHP Warning: x` here.
-struct Outbound {
-    stream: TcpStream,
-    /// The answer on its way has that line.
-    warns: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Outbound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Outbound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if !self.warns.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.stream).poll_write(context, bytes);
-        }
-        let name = PHP_WARNING.as_bytes();
-        let mut changed = bytes.to_vec();
-        if let Some(at) = bytes.windows(name.len()).position(|it| it == name) {
-            changed[at..at + name.len()].copy_from_slice(b"PHP Warning");
-        }
-        Pin::new(&mut self.stream).poll_write(context, &changed)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if !self.warns.load(Ordering::Relaxed) {
-            return Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        }
-        let whole: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        self.poll_write(context, &whole)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 

@@ -33,8 +33,6 @@ pub(super) struct State {
     pub(super) pushes: mpsc::UnboundedSender<Push>,
     pub(super) pushed: Pushes,
     push_after: watch::Sender<Duration>,
-    /// Calls to the token endpoint.
-    pub(super) token_calls: u64,
     /// When each token was issued.
     tokens: HashMap<String, Instant>,
 }
@@ -67,7 +65,6 @@ impl Shared {
             pushes,
             pushed: Pushes::default(),
             push_after: watch::Sender::new(push_after(&options)),
-            token_calls: 0,
             tokens: HashMap::new(),
             options,
         };

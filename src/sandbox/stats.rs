@@ -102,6 +102,11 @@ impl Calls {
         *self.0.entry((endpoint, code)).or_default() += 1;
     }
 
+    /// Calls to an endpoint so far.
+    pub(super) fn to(&self, endpoint: Endpoint) -> u64 {
+        self.0.iter().filter(|((it, _), _)| *it == endpoint).map(|(_, count)| count).sum()
+    }
+
     pub(super) fn by_endpoint(&self) -> BTreeMap<Endpoint, BTreeMap<String, u64>> {
         let mut calls: BTreeMap<Endpoint, BTreeMap<String, u64>> = BTreeMap::new();
         for ((endpoint, code), count) in &self.0 {

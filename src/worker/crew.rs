@@ -44,7 +44,8 @@ impl Crew {
     /// What is shared, under a new name.
     pub(super) fn new(settings: &Settings, queue: RuledQueue, watchdog: Watchdog) -> Self {
         let name: Arc<str> = unique_name().into();
-        let health = Arc::new(Health::new(watchdog.clone()));
+        let health = Arc::<Health>::default();
+        watchdog.asks(Arc::clone(&health));
         Self {
             controls: controls(settings, &queue, &name, &health),
             name,

@@ -100,7 +100,7 @@ impl Heartbeat {
         beats: &mut u32,
     ) -> Result<ServerClock, QueueError> {
         let asked = Instant::now();
-        let (good_ago, ill) = (self.health.good_ago(), self.watchdog.own_fault());
+        let (good_ago, ill) = (self.health.good_ago(), self.health.own_fault());
         let beat = Beat { worker: &self.worker, good_ago, ill: ill.as_deref() };
         let tick = queue.tick(beat).await?;
         self.loop_watch.turned();
@@ -121,7 +121,7 @@ impl Heartbeat {
         if tick.clock == ServerClock::WentBack {
             tracing::warn!("the clock of Redis had gone back: what was due is due again");
         }
-        self.health.others_understood(tick.understood_ago);
+        self.health.heard(tick.understood_ago, tick.others_good_ago);
         for (stage, controls) in self.controls.iter() {
             controls.breaker.saw(tick.stages.of(stage), tick.now);
             // While the queue is paused, no submit is due.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::job::{Millis, PerStage, Stage};
+use super::api_health::Health;
+use crate::job::{Millis, PerStage};
 use crate::queue::{QueueError, StageState, StageView};
 
 /// A loop that has not turned for so long, while Redis answers, is stuck.
@@ -44,8 +45,8 @@ struct Inner {
     /// Rights that the Redis user lacks.
     lacking: Vec<String>,
     stages: PerStage<StageView>,
-    /// What is wrong with this worker's calls while those of others are answered.
-    ill: PerStage<Option<String>>,
+    /// Of a worker: how its calls fare.
+    health: Option<Arc<Health>>,
     /// The server's time when the stages were seen.
     seen_at: Option<Millis>,
     stopping: bool,
@@ -95,18 +96,14 @@ impl Watchdog {
         (inner.stages, inner.seen_at) = (stages, Some(now));
     }
 
-    /// The API answers other workers and not this one, for this reason; `None`: it does again.
-    pub(crate) fn ill(&self, stage: Stage, why: Option<String>) {
-        *self.lock().ill.of_mut(stage) = why;
+    /// Whom to ask whether the fault is this worker's own.
+    pub(crate) fn asks(&self, health: Arc<Health>) {
+        self.lock().health = Some(health);
     }
 
-    /// What is wrong with this worker's calls while those of others are answered, in words.
-    #[must_use]
-    pub fn own_fault(&self) -> Option<String> {
-        let inner = self.lock();
-        let ill = inner.ill.iter().filter_map(|(stage, why)| Some((stage, why.as_ref()?)));
-        let words: Vec<String> = ill.map(|(stage, why)| format!("{stage}: {why}")).collect();
-        (!words.is_empty()).then(|| words.join("; "))
+    fn own_fault(&self) -> Option<String> {
+        let health = self.lock().health.clone();
+        health.and_then(|health| health.own_fault())
     }
 
     pub(crate) fn lacks(&self, rights: Vec<String>) {

@@ -8,6 +8,7 @@
 -- ARGV[3..] items of 5: id, claim, delay_ms, streak ('' = an understood answer ended it), event for
 --   the history
 -- Returns: a code per item: polling, stale (the claim is another's, or the job has ended), gone
+-- Why: a check that tells of a failure was understood.
 -- Why: only a job in hand is put back, so a repeated call changes nothing.
 -- Why: `pushed-at` is later than `next-at` when a push came during the check: the next one is due
 --   for it. An expired job is checked for its push alone, so that both stay the same.
@@ -32,7 +33,8 @@ for at = FIRST, #ARGV, ITEM do
     end
     due[#due + 1], due[#due + 2] = next_at, id
     leaving[#leaving + 1] = id
-    came_to_nothing = came_to_nothing or streak ~= '' and streak ~= old_streak
+    local is_bad = streak ~= '' and streak ~= old_streak and streak:sub(1, 7) ~= 'failed '
+    came_to_nothing = came_to_nothing or is_bad
     moves[#moves + 1] = { record = record, next_at = next_at, recoveries = recoveries,
       history = remember(history, accepted_at, now, event), again = again,
       streak = streak ~= '' and { 'streak', streak } or {}, over = streak == '' and old_streak }

@@ -16,7 +16,8 @@
 -- Returns: now, paused (1 or 0), next due of submit, of unconfirmed and of poll ('' = none); state,
 --   reason ('' = open) and when it is tried again of the stages submit and poll; 1 when the clock
 --   had gone back, 2 while there is more to be pulled in for it; how long ago any worker had a good
---   answer to a check, in ms ('' = not lately); then the names of at most 10 silent workers
+--   answer to a check, and how long ago another had one at all, in ms ('' = never); then the names of
+--   at most 10 silent workers
 -- Why: a pause does not age jobs, also when somebody ends it by a DEL.
 -- Why: the server's clock may go back, by a failover for one. What was stored by the earlier clock
 --   would then stand still for the difference, so it is pulled in to what it may be at most from
@@ -110,7 +111,10 @@ for _, stage in ipairs(STAGES) do
 end
 reply[#reply + 1] = (went_back and 1 or 0) + (unfinished and 1 or 0)
 local checked_at = last_good('poll')
-reply[#reply + 1] = checked_at > 0 and int(math.max(0, now - checked_at)) or ''
+local others_at = math.max(last_good('submit', worker), last_good('poll', worker))
+for _, at in ipairs({ checked_at, others_at }) do
+  reply[#reply + 1] = at > 0 and int(math.max(0, now - at)) or ''
+end
 if checked_at > num(ask('GET', P .. 'checks-fail-since')) then
   redis.call('DEL', P .. 'checks-fail-since')
 end

@@ -131,7 +131,10 @@ async fn the_same_request_twice_is_two_videos_and_counted() {
         "accepted-ids": 2,
         "duplicates": 1,
         "peak-concurrency": 1,
-        "ids": {"once": {"posts": 1, "accepted": 1}, "twice": {"posts": 2, "accepted": 2}},
+        "ids": {
+            "once": {"posts": 1, "accepted": 1, "checks": 0},
+            "twice": {"posts": 2, "accepted": 2, "checks": 1},
+        },
     });
     assert_eq!(page, expected);
     let page = call(address, "GET /sandbox/stats", &[], "").await.unwrap().json();

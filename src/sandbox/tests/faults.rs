@@ -165,15 +165,26 @@ async fn faults_change_over_http() {
     let put = async |body: &str| {
         call(caller.sandbox.addr(), "PUT /sandbox/faults", &[], body).await.unwrap()
     };
-    let all = r#"{"mode":"down","ready-after-ms":1,"latency-ms":2,"error-rate":0.3,"status-error-rate":0.4,"drop-rate":0.5,"fail-rate":0.6,"token-ttl-ms":7,"single-token":true,"limit":8.0,"push-late-ms":9,"push-reversed-ms":10,"push-twice":true,"push-forged":true,"push-early":true,"push-lost-rate":0.7}"#;
+    let all = r#"{"mode":"down","ready-after-ms":1,"latency-ms":2,"error-rate":0.3,"status-error-rate":0.4,"drop-rate":0.5,"fail-rate":0.6,"token-ttl-ms":7,"single-token":true,"limit":8.0,"push-late-ms":9,"push-reversed-ms":10,"push-twice":true,"push-forged":true,"push-early":true,"push-lost-rate":0.7,"rules":["endpoint=submit,answer=500","id=a*,answer=bom"]}"#;
     assert_eq!(put(all).await.body, all);
     assert_eq!(put("{}").await.body, all, "what is not given stays");
     let rates = [r#"{"eror-rate":1}"#, r#"{"drop-rate":1.1}"#, r#"{"push-lost-rate":2}"#];
-    for bad in ["", "[]", r#"{"limit":-1}"#].into_iter().chain(rates) {
+    let rules = [r#"{"rules":["answer=500","answer=odd"]}"#, r#"{"rules":"answer=500"}"#];
+    for bad in ["", "[]", r#"{"limit":-1}"#].into_iter().chain(rates).chain(rules) {
         let received = put(bad).await;
         assert_eq!(received.code(), 400, "{bad}");
         assert_eq!(received.text("status"), "ERROR");
     }
     assert_eq!(put("{}").await.body, all, "what is refused changes nothing");
     assert_eq!(token(&caller.sandbox).await.code(), 500);
+    let message = put(rules[0]).await.text("message");
+    assert!(message.starts_with("answer: expected a code"), "{message}");
+    let fewer = all.replace(r#""endpoint=submit,answer=500","#, "");
+    assert_eq!(
+        put(r#"{"rules":["id=a*,answer=bom"]}"#).await.body,
+        fewer,
+        "they are all there are"
+    );
+    let none = fewer.replace(r#""id=a*,answer=bom""#, "");
+    assert_eq!(put(r#"{"rules":[]}"#).await.body, none);
 }

@@ -3,7 +3,9 @@
 
 mod exchanges;
 mod faults;
+mod odd;
 mod pushes;
+mod rules;
 mod strictness;
 
 use std::net::SocketAddr;
@@ -52,8 +54,8 @@ impl Received {
     }
 }
 
-/// Makes one call on a connection of its own; `None`: the connection closed without a byte.
-async fn call(addr: SocketAddr, line: &str, headers: &[&str], body: &str) -> Option<Received> {
+/// Makes one call on a connection of its own; what comes until that closes.
+async fn bytes(addr: SocketAddr, line: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let length = body.len();
     let mut request = format!("{line} HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n");
     request.extend(headers.iter().map(|header| format!("{header}\r\n")));
@@ -61,12 +63,17 @@ async fn call(addr: SocketAddr, line: &str, headers: &[&str], body: &str) -> Opt
     let exchange = async {
         let mut stream = TcpStream::connect(addr).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut received = String::new();
+        let mut received = Vec::new();
         // A reset instead of an end is a closed connection as well.
-        let _ = stream.read_to_string(&mut received).await;
+        let _ = stream.read_to_end(&mut received).await;
         received
     };
-    let received = timeout(DEADLINE, exchange).await.unwrap();
+    timeout(DEADLINE, exchange).await.unwrap()
+}
+
+/// Makes one call on a connection of its own; `None`: the connection closed without a byte.
+async fn call(addr: SocketAddr, line: &str, headers: &[&str], body: &str) -> Option<Received> {
+    let received = String::from_utf8(bytes(addr, line, headers, body).await).unwrap();
     let (head, body) = received.split_once("\r\n\r\n")?;
     Some(Received { head: head.to_owned(), body: body.to_owned() })
 }

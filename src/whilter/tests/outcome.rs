@@ -272,9 +272,10 @@ fn a_detail_says_what_the_answer_says_and_no_more() {
         (&long, &cut_long),
     ] {
         let outcome = of_submit(&order(), &given(400, body), Duration::ZERO, &["tk-1"]);
-        let said = match &outcome {
-            SubmitOutcome::Rejected(fault) => Some(fault.detail.as_str()),
-            other => other.fault(),
+        let said = if let SubmitOutcome::Rejected(fault) = &outcome {
+            Some(fault.detail.as_str())
+        } else {
+            outcome.fault()
         };
         assert_eq!(said, Some(detail), "{body}");
     }

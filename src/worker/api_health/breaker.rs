@@ -12,11 +12,13 @@ use std::time::Duration;
 use super::runs::{Caller, Runs, Sign};
 use super::{Health, SlowStart};
 use crate::job::backoff::Backoff;
-use crate::job::{ApiSignal, JobId, Millis, Stage};
+use crate::job::{ApiSignal, JobId, Millis, Refusal, Stage};
 use crate::queue::{BreakerEvent, Report, Reported, RuledQueue, StageState, StageView};
 
 /// A worker whose fault is its own tries again after this time at the latest.
 const LONGEST_HOLD: Duration = Duration::from_secs(15);
+/// So many faults in a row are a worker's own while others are well.
+const FAULTS_TO_FALL_ILL: u32 = 3;
 /// Calls in flight of a worker whose fault is its own.
 const WHILE_ILL: u32 = 1;
 
@@ -70,6 +72,8 @@ pub(crate) struct Standing {
     pub(crate) is_halted: bool,
     /// The fault is this worker's own: what it is answered judges no job.
     pub(crate) is_ill: bool,
+    /// Others had good answers lately: what found no way to the API may be theirs at once.
+    pub(crate) others_are_well: bool,
     /// The call was to find out how the API is.
     pub(crate) is_probe: bool,
     /// How long ago any check of the fleet was understood.
@@ -129,6 +133,7 @@ impl Breaker {
         Standing {
             is_halted: state == StageState::Halted,
             is_ill: self.health.is_ill(self.stage),
+            others_are_well: self.others_are_well(),
             is_probe: probe.is_some_and(|it| it >= StageState::Broken),
             understood_ago: self.health.understood_ago(),
         }
@@ -150,9 +155,22 @@ impl Breaker {
         let state = probe.unwrap_or(inner.state);
         let noted = inner.runs.note(caller, signal, state, probe.is_some());
         self.slow_start.ended(noted.clean);
+        if is_own(signal) && inner.runs.length() >= FAULTS_TO_FALL_ILL && self.others_are_well() {
+            self.fall_ill(why);
+        }
         let sign = noted.sign?;
         inner.found = state_after(sign.event).or(inner.found);
         Some(Discovery { sign, job: Some(caller.id.clone()), reason: why.to_owned() })
+    }
+
+    fn others_are_well(&self) -> bool {
+        self.health.others_are_well()
+    }
+
+    /// The fault is this worker's own.
+    fn fall_ill(&self, why: &str) {
+        self.health.fell_ill(self.stage, why);
+        self.slow_start.narrow_to(WHILE_ILL);
     }
 
     /// The status check that was to come before a POST has ended; an error says why it was in vain.
@@ -168,7 +186,7 @@ impl Breaker {
     /// way to the API, while others do, does not run through all their jobs; not if it was a `probe`.
     pub(crate) fn hold(&self, signal: ApiSignal, probe: Option<StageState>) -> Option<Duration> {
         let bad = !matches!(signal, ApiSignal::Alive | ApiSignal::Answered | ApiSignal::Nothing);
-        let holds = signal == ApiSignal::Unreachable || bad && self.health.is_ill(self.stage);
+        let holds = is_own(signal) || bad && self.health.is_ill(self.stage);
         let in_a_row = self.inner().runs.length();
         (holds && probe.is_none())
             .then(|| self.backoff.delay(in_a_row.saturating_sub(1)).min(LONGEST_HOLD))
@@ -208,14 +226,21 @@ impl Breaker {
             // What this process has just changed, it need not be told.
             (Ok(Reported::Changed), Some(state)) => self.found(state, &reason, wait),
             (Ok(Reported::Own), _) => {
-                self.health.fell_ill(stage, &reason);
-                self.slow_start.narrow_to(WHILE_ILL);
+                self.fall_ill(&reason);
             }
             (Ok(_), _) => {}
             // The next call that ends brings the same again.
             (Err(error), _) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
         }
     }
+}
+
+/// Whether a signal is most likely this process's own fault while others are well, whichever job it was:
+/// no connection, no token, credentials that are refused.
+fn is_own(signal: ApiSignal) -> bool {
+    let ours = ApiSignal::Refused;
+    signal == ApiSignal::Unreachable
+        || [ours(Refusal::Credentials), ours(Refusal::Token)].contains(&signal)
 }
 
 /// The state that a stage has after this event; `None`: the one it had.

@@ -8,29 +8,28 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::job::{PerStage, Stage};
-use crate::worker::watchdog::Watchdog;
+
+/// A good answer of another worker says for so long that the API is well (lua/lib/good.lua).
+const LATELY: Duration = Duration::from_secs(3);
 
 /// See the module; shared by both stages.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Health {
-    watchdog: Watchdog,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     good_at: PerStage<Option<Instant>>,
-    is_ill: PerStage<bool>,
+    /// Why the API answers others and not this worker.
+    ill: PerStage<Option<String>>,
     /// When a check of any worker was last understood.
     understood_at: Option<Instant>,
+    /// When another worker last had a good answer.
+    others_good_at: Option<Instant>,
 }
 
 impl Health {
-    /// The watchdog is told what is wrong.
-    pub(crate) fn new(watchdog: Watchdog) -> Self {
-        Self { watchdog, inner: Mutex::default() }
-    }
-
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,18 +38,16 @@ impl Health {
     pub(crate) fn good(&self, stage: Stage) {
         let mut inner = self.inner();
         *inner.good_at.of_mut(stage) = Some(Instant::now());
-        if std::mem::take(inner.is_ill.of_mut(stage)) {
+        if inner.ill.of_mut(stage).take().is_some() {
             drop(inner);
-            self.watchdog.ill(stage, None);
             tracing::info!("{stage}: this worker is well again");
         }
     }
 
     /// Others are well, and this worker is not.
     pub(crate) fn fell_ill(&self, stage: Stage, why: &str) {
-        let was_ill = std::mem::replace(self.inner().is_ill.of_mut(stage), true);
-        self.watchdog.ill(stage, Some(why.to_owned()));
-        if !was_ill {
+        let before = self.inner().ill.of_mut(stage).replace(why.to_owned());
+        if before.is_none() {
             tracing::error!(
                 why,
                 "{stage}: the API answers other workers, and not this one: look at its name \
@@ -61,7 +58,15 @@ impl Health {
     }
 
     pub(crate) fn is_ill(&self, stage: Stage) -> bool {
-        *self.inner().is_ill.of(stage)
+        self.inner().ill.of(stage).is_some()
+    }
+
+    /// What is wrong with this worker's calls while those of others are answered, in words.
+    pub(crate) fn own_fault(&self) -> Option<String> {
+        let inner = self.inner();
+        let ill = inner.ill.iter().filter_map(|(stage, why)| Some((stage, why.as_ref()?)));
+        let words: Vec<String> = ill.map(|(stage, why)| format!("{stage}: {why}")).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// How long ago the API gave a good answer.
@@ -71,11 +76,23 @@ impl Health {
         PerStage { submit: ago(Stage::Submit), poll: ago(Stage::Poll) }
     }
 
-    /// A beat told how long ago a check of any worker was understood.
-    pub(crate) fn others_understood(&self, ago: Option<Duration>) {
-        let at = ago.and_then(|ago| Instant::now().checked_sub(ago));
+    /// A beat told how long ago a check of any worker was understood, and when another had any good
+    /// answer.
+    pub(crate) fn heard(
+        &self,
+        understood_ago: Option<Duration>,
+        others_good_ago: Option<Duration>,
+    ) {
+        let at = |ago: Option<Duration>| ago.and_then(|ago| Instant::now().checked_sub(ago));
         let mut inner = self.inner();
-        inner.understood_at = inner.understood_at.max(at);
+        inner.understood_at = inner.understood_at.max(at(understood_ago));
+        inner.others_good_at = inner.others_good_at.max(at(others_good_ago));
+    }
+
+    /// Whether another worker had a good answer lately: then a fault that others would have as well is
+    /// most likely this one's own.
+    pub(crate) fn others_are_well(&self) -> bool {
+        self.inner().others_good_at.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     /// How long ago a check of any worker was understood, as far as this one knows.

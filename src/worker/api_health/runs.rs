@@ -23,10 +23,12 @@ const JOBS_TO_LIMIT: usize = 3;
 const PAIRS_TO_LIMIT: usize = 2;
 /// So many bad answers, while others were well, are a pair's own fault.
 const BAD_ANSWERS_OF_A_PAIR: u32 = 3;
+/// So many are a job's.
+const BAD_ANSWERS_OF_A_JOB: u32 = 2;
 /// A good answer says for so long that its pair is let in.
 const LATELY: Duration = Duration::from_secs(10);
-/// More pairs than this are not kept apart.
-const MOST_PAIRS: usize = 1000;
+/// More pairs, or jobs, than this are not kept apart.
+const MOST_BLAMED: usize = 1000;
 /// The waits between POSTs that may each be billed while nobody understands the answers.
 const STRANGE_WAIT: Duration = Duration::from_secs(60);
 const STRANGE_WAIT_AT_MOST: Duration = Duration::from_secs(3600);
@@ -66,7 +68,8 @@ pub(super) struct Noted {
 pub(super) struct Runs {
     stage: Stage,
     run: Run,
-    pairs: Pairs,
+    pairs: Blamed,
+    jobs: Blamed,
 }
 
 /// Since the last good answer.
@@ -94,7 +97,7 @@ fn add<T: Ord + Clone>(set: &mut BTreeSet<T>, item: &T, enough: usize) -> bool {
 
 impl Runs {
     pub(super) fn new(stage: Stage) -> Self {
-        Self { stage, run: Run::default(), pairs: Pairs::default() }
+        Self { stage, run: Run::default(), pairs: Blamed::default(), jobs: Blamed::default() }
     }
 
     /// How long ago the run of bad signs began.
@@ -116,6 +119,7 @@ impl Runs {
     pub(super) fn reopened(&mut self) {
         self.run = Run::default();
         self.pairs.good("", Instant::now());
+        self.jobs.good("", Instant::now());
     }
 
     /// What a signal means for the stage, which is in this state. A `probe` was to find that out.
@@ -128,23 +132,23 @@ impl Runs {
     ) -> Noted {
         let only_probed = state >= StageState::Broken;
         let failed_probe = || (probe && only_probed).then(|| Sign::of(BreakerEvent::ProbeFailed));
-        match signal {
+        if signal == ApiSignal::Nothing {
             // A probe that found out nothing is followed by another.
-            ApiSignal::Nothing => return Noted { sign: failed_probe(), clean: false },
-            ApiSignal::Alive | ApiSignal::Answered => {
-                self.run = Run::default();
-                if signal == ApiSignal::Alive {
-                    self.pairs.good(caller.pair, Instant::now());
-                }
-                let opens = only_probed || probe;
-                return Noted { sign: opens.then(|| Sign::of(BreakerEvent::Alive)), clean: true };
+            return Noted { sign: failed_probe(), clean: false };
+        }
+        if matches!(signal, ApiSignal::Alive | ApiSignal::Answered) {
+            self.run = Run::default();
+            if signal == ApiSignal::Alive {
+                self.pairs.good(caller.pair, Instant::now());
+                self.jobs.good(caller.id.as_str(), Instant::now());
             }
-            _ => {}
+            let opens = only_probed || probe;
+            return Noted { sign: opens.then(|| Sign::of(BreakerEvent::Alive)), clean: true };
         }
         // A broken API that says anything at all works again.
         let speaks = state == StageState::Broken && !is_fault(signal);
         let opens = speaks.then(|| Sign::of(BreakerEvent::Alive));
-        if is_answer(signal) && self.pairs.is_at_fault(caller.pair) {
+        if is_answer(signal) && self.is_at_fault(caller) {
             return Noted { sign: opens.or_else(failed_probe), clean: true };
         }
         let bad = self.bad(caller, signal);
@@ -157,6 +161,13 @@ impl Runs {
             probe.then(|| self.sign(BreakerEvent::ProbeFailed, signal))
         };
         Noted { sign, clean: false }
+    }
+
+    /// One more bad answer; whether it is the pair's own fault, or the job's.
+    fn is_at_fault(&mut self, Caller { id, pair }: Caller<'_>) -> bool {
+        let pair = self.pairs.is_at_fault(pair, BAD_ANSWERS_OF_A_PAIR);
+        let job = self.jobs.is_at_fault(id.as_str(), BAD_ANSWERS_OF_A_JOB);
+        pair || job
     }
 
     /// One more bad sign; what follows from it while the stage is open.
@@ -187,7 +198,11 @@ impl Runs {
                 add(&mut run.strange, id, STRANGE_JOBS_TO_HALT).then_some(BreakerEvent::Halted)
             }
             ApiSignal::Limited(wait) => return self.limited(id, pair, wait),
-            _ => {
+            ApiSignal::Alive | ApiSignal::Answered | ApiSignal::Nothing => None,
+            ApiSignal::Unreachable
+            | ApiSignal::Silent
+            | ApiSignal::Failing { .. }
+            | ApiSignal::Gateway => {
                 run.faults = run.faults.saturating_add(1);
                 let of_many = add(&mut run.faulty, id, JOBS_TO_BREAK);
                 (of_many && run.faults >= FAULTS_TO_BREAK).then_some(BreakerEvent::Broken)
@@ -201,16 +216,18 @@ impl Runs {
         let run = &mut self.run;
         let many_jobs = add(&mut run.limited, id, JOBS_TO_LIMIT);
         let many_pairs = add(&mut run.limited_pairs, &pair.to_owned(), PAIRS_TO_LIMIT);
-        let sign = Sign::of(BreakerEvent::Limited);
+        // Without a wait at all it only lowers the rate.
+        let waits =
+            |wait: Duration| Sign { waits: Some((wait, wait)), ..Sign::of(BreakerEvent::Limited) };
+        let some = wait.max(Duration::from_millis(1));
         if many_pairs {
-            Some(Sign { waits: Some((wait, wait)), ..sign })
+            Some(waits(some))
         } else if many_jobs {
             // It may be this pair's alone: jobs of others find that out.
-            Some(Sign { waits: Some((wait, wait)), pairs: pair.to_owned(), ..sign })
+            Some(Sign { pairs: pair.to_owned(), ..waits(some) })
         } else {
             // It is let in, if not so often: fewer calls a second will do.
-            let less = Sign { waits: Some((Duration::ZERO, Duration::ZERO)), ..sign };
-            self.pairs.was_good_lately(pair).then_some(less)
+            self.pairs.was_good_lately(pair).then(|| waits(Duration::ZERO))
         }
     }
 
@@ -220,7 +237,12 @@ impl Runs {
             | ApiSignal::Unreachable
             | ApiSignal::Silent => Witnesses::AnyStage,
             ApiSignal::Refused(Refusal::Call) | ApiSignal::Strange => Witnesses::SameStage,
-            _ => Witnesses::Nobody,
+            ApiSignal::Alive
+            | ApiSignal::Answered
+            | ApiSignal::Nothing
+            | ApiSignal::Limited(_)
+            | ApiSignal::Failing { .. }
+            | ApiSignal::Gateway => Witnesses::Nobody,
         };
         let strange = signal == ApiSignal::Strange;
         Sign {
@@ -275,11 +297,12 @@ fn is_answer(signal: ApiSignal) -> bool {
     )
 }
 
-/// The pairs that got bad answers, until they get a good one.
+/// The pairs, or the jobs, that got bad answers, until they get a good one.
 #[derive(Debug, Default)]
-struct Pairs {
+struct Blamed {
     bad: HashMap<String, Bad>,
-    good_pair: String,
+    /// Who had the last good answer.
+    good_one: String,
     good_at: Option<Instant>,
 }
 
@@ -289,28 +312,28 @@ struct Bad {
     first: Instant,
 }
 
-impl Pairs {
-    fn good(&mut self, pair: &str, now: Instant) {
-        self.bad.remove(pair);
+impl Blamed {
+    fn good(&mut self, one: &str, now: Instant) {
+        self.bad.remove(one);
         self.good_at = Some(now);
-        self.good_pair.clear();
-        self.good_pair.push_str(pair);
+        self.good_one.clear();
+        self.good_one.push_str(one);
     }
 
-    fn was_good_lately(&self, pair: &str) -> bool {
-        self.good_pair == pair && self.good_at.is_some_and(|it| it.elapsed() < LATELY)
+    fn was_good_lately(&self, one: &str) -> bool {
+        self.good_one == one && self.good_at.is_some_and(|it| it.elapsed() < LATELY)
     }
 
-    /// One more bad answer; whether the pair itself is at fault: it had several, and another one got
+    /// One more bad answer; whether this one itself is at fault: it had `several`, and another one got
     /// a good answer since the first of them.
-    fn is_at_fault(&mut self, pair: &str) -> bool {
-        if self.bad.len() >= MOST_PAIRS && !self.bad.contains_key(pair) {
+    fn is_at_fault(&mut self, one: &str, several: u32) -> bool {
+        if self.bad.len() >= MOST_BLAMED && !self.bad.contains_key(one) {
             self.bad.clear();
         }
         let new = || Bad { times: 0, first: Instant::now() };
-        let bad = self.bad.entry(pair.to_owned()).or_insert_with(new);
+        let bad = self.bad.entry(one.to_owned()).or_insert_with(new);
         bad.times = bad.times.saturating_add(1);
-        bad.times >= BAD_ANSWERS_OF_A_PAIR && self.good_at.is_some_and(|it| it > bad.first)
+        bad.times >= several && self.good_at.is_some_and(|it| it > bad.first)
     }
 }
 

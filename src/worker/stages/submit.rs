@@ -126,8 +126,8 @@ impl SubmitPolicy {
             SubmitOutcome::RetryLater { detail, spends_attempt, retry_after } => {
                 let is_last = job.attempts.saturating_add(1) >= self.max_attempts;
                 let Standing { is_halted, is_ill, is_probe, .. } = standing;
-                let spends_attempt =
-                    spends_attempt && !is_halted && !is_ill && !(is_probe && is_last);
+                let is_spared = is_halted || is_ill || is_probe && is_last;
+                let spends_attempt = spends_attempt && !is_spared;
                 if spends_attempt && is_last {
                     return give_up(job, Fault::new(ErrorCode::TooManyAttempts, detail));
                 }
@@ -137,6 +137,10 @@ impl SubmitPolicy {
             }
             SubmitOutcome::Limited { detail, retry_after } => {
                 requeue(self.delay(job).max(retry_after), event("retry", &detail), None)
+            }
+            // Another worker may have it at once, for this one tries no other meanwhile.
+            SubmitOutcome::NotSent { detail } if standing.others_are_well => {
+                requeue(Duration::ZERO, event("retry", &detail), None)
             }
             SubmitOutcome::NotSent { detail } | SubmitOutcome::NotTried { detail } => {
                 requeue(self.delay(job), event("retry", &detail), None)
@@ -148,8 +152,10 @@ impl SubmitPolicy {
                 let event = event("refused", &detail);
                 // A token that is refused is not the job's fault, nor is what only this worker meets.
                 let judges = refusal == Refusal::Call && !standing.is_ill;
+                let is_ours = refusal != Refusal::Call && standing.others_are_well;
+                let delay = if is_ours { Duration::ZERO } else { self.delay(job) };
                 let refusal = judges.then(|| Fault::new(ErrorCode::ApiRefused, detail));
-                requeue(self.delay(job), event, refusal)
+                requeue(delay, event, refusal)
             }
             SubmitOutcome::RejectedWithId { whilter_request_id, .. } if job.unconfirmed > 0 => {
                 Move::Accept { whilter_request_id, first_check_in: self.first_check.delay(0) }

@@ -86,8 +86,9 @@ async fn without_names(ward: &Ward<'_>) -> Patient {
     let port = ward.site.sandbox.addr().port();
     let worker = ward.worker_by(&format!(
         "export REELQ_API__BASE_URL=http://{NO_NAME}:{port} REELQ_API__ALLOW_PLAIN_HTTP=true\n\
-         unshare -rm sh -c 'mount --bind {hosts} /etc/hosts && touch {is_ours}\n\
-         exec \"$0\" \"$@\"' {REELQ} \"$@\" || exec {REELQ} \"$@\"",
+         unshare -rm true || exec {REELQ} \"$@\"\n\
+         exec unshare -rm sh -c 'mount --bind {hosts} /etc/hosts && touch {is_ours}\n\
+         exec \"$0\" \"$@\"' {REELQ} \"$@\"",
         hosts = hosts.display(),
         is_ours = is_ours.display(),
     ));

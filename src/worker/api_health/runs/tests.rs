@@ -1,3 +1,5 @@
+//! What follows from each kind of sign, alone and in a row.
+
 use super::*;
 
 const LIMITED: ApiSignal = ApiSignal::Limited(Duration::ZERO);
