@@ -11,7 +11,7 @@ use serde_json::json;
 use super::command::{Outcome, connect, print_json, printable};
 use crate::config::Loaded;
 use crate::job::{ErrorCode, JobId, Stage, State, is_media_url, is_transaction_id};
-use crate::queue::{Finding, Operated};
+use crate::queue::{Finding, Operated, RuledQueue};
 
 /// How many jobs a retry takes without `--yes`.
 const RETRY_UNASKED: usize = 100;
@@ -118,28 +118,16 @@ pub(super) async fn cancel(loaded: &Loaded, options: CancelOptions) -> anyhow::R
 
 pub(super) async fn retry(loaded: &Loaded, options: RetryOptions) -> anyhow::Result<Outcome> {
     let queue = connect(loaded).await?;
-    let mut ids = options.ids;
-    if options.dead {
-        let mut dead = queue.dead(options.since).await?;
-        dead.retain(|job| options.error.is_none_or(|code| job.code() == code.as_str()));
-        dead.truncate(options.limit.unwrap_or(usize::MAX));
-        if dead.is_empty() {
-            eprintln!("no such job is dead: nothing to retry");
-        }
-        ids = dead.into_iter().map(|job| job.id).collect();
-    }
-    if options.held {
-        ids = queue.held_jobs().await?;
-        ids.truncate(options.limit.unwrap_or(usize::MAX));
-        if ids.is_empty() {
-            eprintln!("no job is held: nothing to retry");
-        }
-    }
+    let ids = chosen(&queue, &options).await?;
     if ids.len() > RETRY_UNASKED && !options.yes && !options.dry_run {
         eprintln!("reelq: this would retry {} jobs; --yes says that it should", ids.len());
         return Ok(Outcome::WrongUsage);
     }
-    let answers = queue.retry(&ids, options.resubmit, options.dry_run).await?;
+    let answers = if options.held {
+        queue.retry_held(&ids, options.dry_run).await?
+    } else {
+        queue.retry(&ids, options.resubmit, options.dry_run).await?
+    };
     let leads_to = |state| answers.iter().filter(|it| it.state() == Some(state)).count();
     let submitted = leads_to(State::Waiting) + leads_to(State::Unconfirmed);
     let would = if options.dry_run { "nothing was changed; " } else { "" };
@@ -148,6 +136,24 @@ pub(super) async fn retry(loaded: &Loaded, options: RetryOptions) -> anyhow::Res
         leads_to(State::Polling)
     );
     report(&ids, answers)
+}
+
+/// The jobs that a retry is meant for.
+async fn chosen(queue: &RuledQueue, options: &RetryOptions) -> anyhow::Result<Vec<JobId>> {
+    let (mut ids, none): (Vec<JobId>, _) = if options.dead {
+        let mut dead = queue.dead(options.since).await?;
+        dead.retain(|job| options.error.is_none_or(|code| job.code() == code.as_str()));
+        (dead.into_iter().map(|job| job.id).collect(), "no such job is dead")
+    } else if options.held {
+        (queue.held_jobs().await?, "no job is held")
+    } else {
+        return Ok(options.ids.clone());
+    };
+    if ids.is_empty() {
+        eprintln!("{none}: nothing to retry");
+    }
+    ids.truncate(options.limit.unwrap_or(usize::MAX));
+    Ok(ids)
 }
 
 pub(super) async fn resolve(loaded: &Loaded, options: ResolveOptions) -> anyhow::Result<Outcome> {
@@ -171,8 +177,16 @@ pub(super) async fn resume(loaded: &Loaded, options: ResumeOptions) -> anyhow::R
     let queue = connect(loaded).await?;
     if let Some(stage) = options.stage {
         let was_closed = queue.probe_now(stage).await?;
-        let does = if was_closed { "is probed now" } else { "is open" };
-        eprintln!("{stage} {does}");
+        // A pause holds back probes too.
+        let waits = was_closed && stage == Stage::Submit && queue.is_paused().await?;
+        eprintln!(
+            "{stage} {}",
+            match (was_closed, waits) {
+                (false, _) => "is open",
+                (true, false) => "is probed at once",
+                (true, true) => "is paused, and probed when `reelq resume` ends that",
+            }
+        );
         return Ok(Outcome::Success);
     }
     let was_paused = queue.resume().await?;

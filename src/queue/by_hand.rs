@@ -5,6 +5,8 @@
 
 use redis::{FromRedisValue, ParsingError, Value};
 
+use crate::job::JobId;
+
 /// Text; bytes that are not UTF-8 are shown as `\xff`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Text(pub(super) String);
@@ -43,6 +45,11 @@ impl FromRedisValue for Whole {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
 fn saturated(number: f64) -> u64 {
     number as u64
+}
+
+/// A member of a place; what is no id is none of ours.
+pub(super) fn read_id(member: Vec<u8>) -> Option<JobId> {
+    JobId::new(String::from_utf8(member).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod error;
 mod groups;
 mod handle;
 mod heartbeat;
+mod held;
 mod inbox;
 mod keys;
 mod operate;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::by_hand::{Text, Whole};
+use super::by_hand::{Text, Whole, read_id};
 use super::claim::CLAIM_BATCH;
 use super::error::QueueError;
 use super::handle::RuledQueue;
@@ -104,10 +104,25 @@ impl RuledQueue {
         resubmit: bool,
         dry: bool,
     ) -> Result<Vec<Operated>, QueueError> {
-        let begin = || {
-            let call = Call::new(Name::Retry, &self.keys, self.now_ms);
-            call.arg(u8::from(resubmit)).arg(u8::from(dry))
-        };
+        self.retry_as(if resubmit { "resubmit" } else { "" }, ids, dry).await
+    }
+
+    /// Makes unconfirmed jobs due now, each to be sent once more, and refuses all others: what was held
+    /// when it was listed may have ended since, and is not to be bought again.
+    ///
+    /// # Errors
+    /// What the server answered; repeating the call is safe.
+    pub async fn retry_held(&self, ids: &[JobId], dry: bool) -> Result<Vec<Operated>, QueueError> {
+        self.retry_as("held", ids, dry).await
+    }
+
+    async fn retry_as(
+        &self,
+        how: &str,
+        ids: &[JobId],
+        dry: bool,
+    ) -> Result<Vec<Operated>, QueueError> {
+        let begin = || Call::new(Name::Retry, &self.keys, self.now_ms).arg(how).arg(u8::from(dry));
         self.operate(ids, begin).await
     }
 
@@ -158,32 +173,8 @@ impl RuledQueue {
         Ok(dead)
     }
 
-    /// The jobs that are held: their POST was never answered, and they are not sent again until
-    /// somebody says so. By the time when they end.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn held_jobs(&self) -> Result<Vec<JobId>, QueueError> {
-        let mut held = Vec::new();
-        for batch in self.members(&self.keys.named("unconfirmed")).await?.chunks(CLAIM_BATCH) {
-            let mut marks = redis::pipe();
-            for (_, id) in batch {
-                marks.hmget(self.keys.job(id), &["held", "unconfirmed", "resend"]);
-            }
-            let marks: Vec<[Option<Text>; 3]> = self.connection.pipeline(&marks).await?;
-            for ((_, id), [mark, unconfirmed, resend]) in batch.iter().zip(marks) {
-                let times: Option<u32> = unconfirmed.and_then(|it| it.0.parse().ok());
-                let often = times.is_some_and(|times| times > self.rules.max_unconfirmed);
-                if (mark.is_some() || often) && resend.is_none() {
-                    held.push(id.clone());
-                }
-            }
-        }
-        Ok(held)
-    }
-
     /// The members of a sorted set that are ids, by score.
-    async fn members(&self, key: &str) -> Result<Vec<(u64, JobId)>, QueueError> {
+    pub(super) async fn members(&self, key: &str) -> Result<Vec<(u64, JobId)>, QueueError> {
         let mut found = BTreeMap::new();
         let mut cursor = 0_u64;
         // A scan misses nobody who is there all the time, whoever else comes or goes.
@@ -197,10 +188,8 @@ impl RuledQueue {
                 break;
             }
         }
-        // A member that is no id is none of ours.
-        let id = |bytes| JobId::new(String::from_utf8(bytes).ok()?).ok();
-        let mut ids: Vec<(u64, JobId)> =
-            found.into_iter().filter_map(|(bytes, score)| Some((score.0, id(bytes)?))).collect();
+        let id = |(bytes, score): (_, Whole)| Some((score.0, read_id(bytes)?));
+        let mut ids: Vec<_> = found.into_iter().filter_map(id).collect();
         ids.sort();
         Ok(ids)
     }
@@ -213,13 +202,20 @@ impl RuledQueue {
         self.connection.query(command("SET").arg(self.keys.named("paused")).arg(reason)).await
     }
 
+    /// Whether submits are stopped.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn is_paused(&self) -> Result<bool, QueueError> {
+        self.connection.query(command("EXISTS").arg(self.keys.named("paused"))).await
+    }
+
     /// Lets submits go on. Says whether the queue was paused.
     ///
     /// # Errors
     /// What the server answered.
     pub async fn resume(&self) -> Result<bool, QueueError> {
-        let paused = self.keys.named("paused");
-        if self.connection.query::<u64>(command("EXISTS").arg(&paused)).await? > 0 {
+        if self.is_paused().await? {
             // No job has grown older by the pause.
             let now = self.server_time().await?;
             let mut ended = command("SET");
@@ -227,7 +223,8 @@ impl RuledQueue {
             ended.arg("PX").arg(milliseconds(self.rules.max_age));
             self.connection.query::<()>(&ended).await?;
         }
-        let removed: u64 = self.connection.query(command("DEL").arg(&paused)).await?;
+        let removed: u64 =
+            self.connection.query(command("DEL").arg(self.keys.named("paused"))).await?;
         let mut wake = command("PUBLISH");
         wake.arg(self.keys.wake()).arg(Stage::Submit.as_str());
         match self.connection.query::<u64>(&wake).await {

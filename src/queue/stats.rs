@@ -1,19 +1,16 @@
 //! The whole queue at a glance, in one round trip of counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redis::Value;
 
 use super::breaker::{StageState, StageView};
 use super::by_hand::{Text, Whole};
 use super::error::QueueError;
-use super::handle::{Queue, RuledQueue};
+use super::handle::Queue;
 use super::heartbeat::SILENT_AFTER;
-use super::wire::{Values, command, milliseconds};
+use super::wire::{Values, milliseconds};
 use crate::job::{PerStage, Stage};
-
-/// A repeat of an unanswered POST waits so many graces at most (`lua/lib/unconfirmed.lua`).
-const MOST_GRACES: u64 = 11;
 
 /// Counts of a queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -41,7 +38,7 @@ pub struct Stats {
     pub rejected: u64,
     /// Workers that have beaten lately.
     pub workers: u64,
-    /// Workers whose calls fail while those of others are answered, and why.
+    /// Those of them whose calls fail while those of others are answered, and why.
     pub ill: BTreeMap<String, String>,
     /// Why the queue is paused, if it is.
     pub paused: Option<String>,
@@ -78,22 +75,6 @@ fn stage_view([state, reason, since, next_probe]: [Option<Text>; 4], now_ms: u64
     }
 }
 
-impl RuledQueue {
-    /// How many unconfirmed jobs are held for a person: those that are due later than any repeat is,
-    /// which a push by somebody unknown postpones by a grace at most. One whose end is as near is not
-    /// counted.
-    ///
-    /// # Errors
-    /// What the server answered.
-    pub async fn held(&self) -> Result<u64, QueueError> {
-        let grace = milliseconds(self.rules.unconfirmed_grace);
-        let latest = self.server_time().await?.0 + MOST_GRACES * grace;
-        let mut count = command("ZCOUNT");
-        count.arg(self.keys().named("unconfirmed")).arg(format!("({latest}")).arg("+inf");
-        self.connection().query(&count).await
-    }
-}
-
 /// The head of a sorted set: at most one member with its score.
 type Head = Vec<(Text, Whole)>;
 
@@ -112,26 +93,33 @@ impl Queue {
         });
         let result_groups_ms = ages.collect();
         let mut pipeline = redis::pipe();
+        let alive_since = now.saturating_sub(milliseconds(SILENT_AFTER));
+        pipeline.zrangebyscore(keys.workers(), alive_since, "+inf").hgetall(keys.named("ill"));
         pipeline.xlen(keys.jobs());
         for place in ["submit", "unconfirmed", "poll", "leases", "dead"] {
             pipeline.zcard(keys.named(place));
         }
         pipeline.xlen(keys.results()).xlen(keys.rejected());
-        let alive_since = now.saturating_sub(milliseconds(SILENT_AFTER));
-        pipeline.zcount(keys.workers(), alive_since, "+inf");
         for stage in Stage::ALL {
             let place = keys.named(stage.as_str());
             pipeline.zcount(&place, "-inf", now).zrange_withscores(&place, 0, 0);
         }
         pipeline.get(keys.named("paused")).hgetall(keys.named("counters"));
-        pipeline.hgetall(keys.named("ill"));
         for stage in Stage::ALL {
             let fields = &["state", "reason", "since", "next-probe"];
             pipeline.hmget(keys.named(&format!("stage:{stage}")), fields);
         }
         let mut replies = Values::new(self.connection().pipeline::<Vec<Value>>(&pipeline).await?);
+        let (alive, ill): (BTreeSet<Text>, BTreeMap<Text, Text>) =
+            (replies.take()?, replies.take()?);
         let late = |head: Head| head.first().map_or(0, |(_, due)| now.saturating_sub(due.0));
         Ok(Stats {
+            workers: u64::try_from(alive.len()).unwrap_or_default(),
+            ill: ill
+                .into_iter()
+                .filter(|(worker, _)| alive.contains(worker))
+                .map(|(worker, why)| (worker.0, why.0))
+                .collect(),
             inbox: replies.take()?,
             waiting: replies.take()?,
             unconfirmed: replies.take()?,
@@ -140,7 +128,6 @@ impl Queue {
             dead: replies.take()?,
             results: replies.take()?,
             rejected: replies.take()?,
-            workers: replies.take()?,
             waiting_due: replies.take()?,
             oldest_submit_ms: late(replies.take()?),
             polling_due: replies.take()?,
@@ -150,11 +137,6 @@ impl Queue {
                 .take::<BTreeMap<Text, Whole>>()?
                 .into_iter()
                 .map(|(name, total)| (name.0, total.0))
-                .collect(),
-            ill: replies
-                .take::<BTreeMap<Text, Text>>()?
-                .into_iter()
-                .map(|(worker, why)| (worker.0, why.0))
                 .collect(),
             stages: PerStage {
                 submit: stage_view(replies.take()?, now),

@@ -1,10 +1,13 @@
-//! An operator at the command line, beside a worker: pause, cancel, retry, resolve.
+//! An operator at the command line, beside a worker: pause, cancel, retry, resolve, resume.
 
 use std::time::Duration;
 
+use reelq::queue::{Claimant, Settlement};
 use reelq::sandbox;
 use serde_json::{Value, json};
 
+use super::support::job;
+use super::support::moves::unconfirm;
 use super::support::processes::{Site, body, faultless, until};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -130,4 +133,100 @@ async fn many_dead_jobs_are_retried_only_when_that_is_meant() {
     assert_eq!(lines[0]["state"], "waiting", "the API made nothing of it: it starts over");
     assert_eq!(told(&site, &["retry", "--dead", "--yes"]).await.0.len(), JOBS - 5);
     assert_eq!(site.counter("reopened").await, JOBS as u64);
+}
+
+/// Jobs whose POST was sent and never answered, and that are held for a person.
+async fn hold(site: &Site, count: usize) {
+    let queue = &site.queue.queue;
+    let jobs: Vec<_> = (0..count).map(|number| job(&format!("job-{number}"))).collect();
+    queue.enqueue_many(&jobs).await.unwrap();
+    for number in 1.. {
+        let claimant = Claimant { worker: "w1", limit: 100, number, rate: None };
+        let claimed = queue.claim_submits(claimant).await.unwrap().0.jobs;
+        if claimed.is_empty() {
+            break;
+        }
+        let held = |job: &reelq::queue::SubmitClaim| Settlement {
+            id: job.id.clone(),
+            claim: job.claim,
+            to: unconfirm(true),
+        };
+        let settlements: Vec<_> = claimed.iter().map(held).collect();
+        queue.settle("w1", &settlements).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn many_held_jobs_are_sent_once_more_only_when_that_is_meant() {
+    const JOBS: usize = 101;
+    let site = Site::new(faultless()).await;
+    hold(&site, JOBS).await;
+    let place = async || -> Vec<String> {
+        let all = ["ZRANGE", "reelq:{video}:unconfirmed", "0", "-1", "WITHSCORES"];
+        site.queue.command(&all).await
+    };
+    let before = place().await;
+    let (lines, code) = told(&site, &["retry", "--held", "--dry-run"]).await;
+    assert_eq!((lines.len(), code), (JOBS, Some(0)));
+    let would = json!({ "client-request-id": "job-7", "state": "unconfirmed", "revision": 1 });
+    assert!(lines.contains(&would), "{lines:?}");
+    for arguments in [
+        &["retry", "--held"][..],
+        &["retry", "--held", "--yes", "--dead"],
+        &["retry", "--held", "--yes", "job-1"],
+        &["retry", "--held", "--yes", "--error", "submit-unconfirmed"],
+        &["retry", "--held", "--yes", "--since", "1h"],
+        &["retry", "--held", "--yes", "--resubmit"],
+        &["retry", "--held", "--yes", "--limit", "-1"],
+    ] {
+        assert_eq!(told(&site, arguments).await, (vec![], Some(2)), "{arguments:?}");
+    }
+    assert_eq!(place().await, before, "nothing was changed so far");
+    assert_eq!(told(&site, &["retry", "--held", "--limit", "5"]).await.0.len(), 5);
+    let retried = site.run(&["retry", "--held"]).await;
+    assert_eq!(retried.status.code(), Some(0), "96 are fewer than a hundred");
+    let said = String::from_utf8(retried.stderr).unwrap();
+    assert!(said.contains(&format!("to be submitted, and paid: {}", JOBS - 5)), "{said}");
+    assert_eq!(told(&site, &["retry", "--held"]).await, (vec![], Some(0)), "none is held any more");
+    let worker = site.worker();
+    site.results_reach(JOBS, SOON).await;
+    assert!(site.ends().await.iter().all(|(_, status)| status == "completed"));
+    assert_eq!(site.sandbox.stats().posts, JOBS as u64, "each once more");
+    assert_eq!(worker.stop().await, Some(0));
+}
+
+/// By itself it would be tried again after half a minute at least.
+#[tokio::test]
+async fn a_closed_stage_is_tried_at_once_when_an_operator_says_so() {
+    const JOBS: usize = 30;
+    let refuses = "endpoint=submit,answer=403".parse().unwrap();
+    let site = Site::new(sandbox::Options { faults: vec![refuses], ..faultless() }).await;
+    let site = site.with("REELQ_SUBMIT__BACKOFF_INITIAL", "60s");
+    let said = async |arguments: &[&str]| {
+        let output = site.run(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let now = ["resume", "--stage", "submit"];
+    assert!(said(&now).await.contains("submit is open"));
+    assert_eq!(site.run(&["resume", "--stage", "token"]).await.status.code(), Some(2));
+    for number in 0..JOBS {
+        site.xadd(&body(&format!("job-{number}"))).await;
+    }
+    let worker = site.worker();
+    until("a halt", SOON, async || site.queue.exists("stage:submit").await).await;
+    let posts = || site.sandbox.stats().posts;
+    let refused = posts();
+    assert!(refused < JOBS as u64, "some have not been tried yet: {refused}");
+    assert!(said(&now).await.contains("submit is probed at once"));
+    until("a probe", SOON, async || posts() > refused).await;
+    site.sandbox.set(|options| options.faults.clear());
+    assert_eq!(site.run(&["pause"]).await.status.code(), Some(0));
+    assert!(said(&now).await.contains("submit is paused"));
+    assert!(said(&["resume"]).await.contains("resumed"));
+    assert!(said(&["resume", "--stage", "poll"]).await.contains("poll is open"));
+    // The pause has put off nothing: what was to be probed at once is.
+    until("a video", SOON, async || site.counter("completed").await > 0).await;
+    assert!(!site.queue.exists("stage:submit").await);
+    assert_eq!(worker.stop().await, Some(0));
 }

@@ -8,7 +8,8 @@
 -- Transition: cancelled -> waiting (started over)
 -- KEYS[1] P
 -- ARGV[1] now: Unix ms, '' = the server's time
--- ARGV[2] resubmit: 1 = start over also when the API has the job
+-- ARGV[2] how: '' = as it stands, resubmit = start over also when the API has the job, held = only
+--   what is unconfirmed
 -- ARGV[3] dry: 1 = change nothing, only tell
 -- ARGV[4..] items of 1: id
 -- Returns: two per item: the state it is in then and the revision, refused and why, gone and ''
@@ -17,10 +18,10 @@
 --   the next claim ends it with that.
 -- Why: an unanswered POST is remembered when a job starts over: the API may have it.
 -- Why: the place comes before the life: an ended job in a place is taken out by whoever finds it.
-local now, resubmit, dry = clock(ARGV[1]), ARGV[2] == '1', ARGV[3] == '1'
+local now, how, dry = clock(ARGV[1]), ARGV[2], ARGV[3] == '1'
 local ITEM, FIRST = 1, 4
 local REOPENS = { failed = true, expired = true, cancelled = true }
-local now_ms, woken = int(now), {}
+local now_ms, woken, resubmit = int(now), {}, how == 'resubmit'
 
 -- checks and writes, job by job
 local function is_followed(whilter_id, fault)
@@ -29,6 +30,7 @@ local function is_followed(whilter_id, fault)
 end
 
 local function refusal(id, state, followed, expires_at)
+  if how == 'held' and state ~= 'unconfirmed' then return 'it is not held any more' end
   if state == 'submitting' then return 'it is being submitted' end
   if state == 'completed' then return 'it has its video' end
   if state == 'polling' and resubmit then return 'the API has it; cancel it before it starts over' end

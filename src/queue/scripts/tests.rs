@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::job::ErrorCode;
 use crate::job::lifecycle::LIFE;
+use crate::queue::held::MOST_GRACES;
 
 /// The most lines of code of one script; the aim is about 60.
 const LONGEST: usize = 110;
@@ -217,6 +218,16 @@ fn a_script_can_be_read_at_once() {
             assert!(line.chars().count() <= 105, "{path}: {line}");
         }
     }
+}
+
+/// The longest wait of a repeat is the second's, when a push came before it.
+#[test]
+fn the_longest_wait_of_a_repeat_is_the_same_everywhere() {
+    let lines: Vec<&str> = UNCONFIRMED.lines().collect();
+    let most = usize::try_from(MOST_GRACES).unwrap();
+    assert_eq!(constant(&lines, "LATER_GRACES").map(|it| it + 1), Some(most));
+    let tick: Vec<&str> = SCRIPTS[Name::Tick as usize].file.lines().collect();
+    assert_eq!(constant(&tick, "MOST_GRACES"), Some(most));
 }
 
 /// An error field begins with a code; those that are written in Lua are the same.

@@ -3,7 +3,9 @@
 
 mod admit;
 mod breaker;
+mod by_operators;
 mod damage;
+mod held;
 mod leases;
 mod operate;
 mod places;
@@ -11,6 +13,7 @@ mod poll;
 mod probes;
 mod push;
 mod push_ended;
+mod refusals;
 mod submit;
 
 use std::fmt::Debug;
