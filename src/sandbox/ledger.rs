@@ -205,6 +205,12 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    fn submission(client_request_id: &str) -> Submission {
+        let [user_id, use_case_id, customer_id] = ["user", "t1", "acme"].map(str::to_owned);
+        let client_request_id = client_request_id.to_owned();
+        Submission { client_request_id, user_id, use_case_id, customer_id }
+    }
+
     #[test]
     fn a_million_videos_are_found_by_their_ids_and_by_no_other_spelling() {
         let mut ledger = Ledger::new(0xa7);
@@ -226,14 +232,15 @@ mod tests {
     #[test]
     fn bodies_are_kept_up_to_a_limit_and_the_last_one_counts() {
         let mut ledger = Ledger::new(1);
+        let (one, two) = (submission("one"), submission("two"));
         let large = vec![b'x'; KEPT_BODY_BYTES];
         let now = Instant::now();
-        ledger.post("one", b"first", now);
-        ledger.post("one", b"second", now);
+        ledger.post(&one, b"first", now);
+        ledger.post(&one, b"second", now);
         assert_eq!(ledger.posted("one").unwrap().body.as_deref(), Some(&b"second"[..]));
-        ledger.post("two", &large, now);
+        ledger.post(&two, &large, now);
         assert!(ledger.posted("two").unwrap().body.is_none(), "it does not fit");
-        ledger.post("one", &large, now);
+        ledger.post(&one, &large, now);
         assert!(ledger.posted("one").unwrap().body.is_some(), "it fits once the old one is gone");
     }
 }
