@@ -187,9 +187,10 @@ impl Breaker {
     pub(crate) fn hold(&self, signal: ApiSignal, probe: Option<StageState>) -> Option<Duration> {
         let bad = !matches!(signal, ApiSignal::Alive | ApiSignal::Answered | ApiSignal::Nothing);
         let holds = is_own(signal) || bad && self.health.is_ill(self.stage);
-        let in_a_row = self.inner().runs.length();
-        (holds && probe.is_none())
-            .then(|| self.backoff.delay(in_a_row.saturating_sub(1)).min(LONGEST_HOLD))
+        (holds && probe.is_none()).then(|| {
+            let in_a_row = self.inner().runs.length();
+            self.backoff.delay(in_a_row.saturating_sub(1)).min(LONGEST_HOLD)
+        })
     }
 
     /// Tells the other workers, which takes time while Redis is slow.

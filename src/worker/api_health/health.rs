@@ -12,6 +12,9 @@ use crate::job::{PerStage, Stage};
 /// A good answer of another worker says for so long that the API is well (lua/lib/good.lua).
 const LATELY: Duration = Duration::from_secs(3);
 
+/// So long after the last good answer of others a worker counts as ill itself.
+const KEPT_ILL: Duration = Duration::from_secs(30);
+
 /// See the module; shared by both stages.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -87,6 +90,10 @@ impl Health {
         let mut inner = self.inner();
         inner.understood_at = inner.understood_at.max(at(understood_ago));
         inner.others_good_at = inner.others_good_at.max(at(others_good_ago));
+        // When nobody is well any more, the fault is hardly this one's own.
+        if inner.others_good_at.is_none_or(|at| at.elapsed() > KEPT_ILL) {
+            inner.ill = PerStage::default();
+        }
     }
 
     /// Whether another worker had a good answer lately: then a fault that others would have as well is
