@@ -77,6 +77,8 @@ end
 
 local function limit()
   if state and now < next_probe then
+    -- Another pair has met it as well.
+    if pairs_at_fault == '' then redis.call('HDEL', hash, 'pairs') end
     if now + wait_ms < next_probe + MUCH_LONGER_MS then return 0 end
     redis.call('HSET', hash, 'reason', reason, 'next-probe', int(now + wait_ms))
     return 1

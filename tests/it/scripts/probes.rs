@@ -255,6 +255,19 @@ async fn a_limit_that_one_pair_met_lets_others_through() {
 }
 
 #[tokio::test]
+async fn a_limit_that_a_second_pair_meets_is_everybodys() {
+    let scene = Scene::new().await;
+    scene.jobs_of("well", 3).await;
+    let first = id("sick-0");
+    let all =
+        Report { wait: 300 * SECOND, ..report_of(Stage::Submit, BreakerEvent::Limited, &first) };
+    scene.report_as(0, "w1", Report { pairs: "sick acme", ..all }).await;
+    assert_eq!(scene.claim(1, None).await.0.jobs.len(), 1);
+    scene.report_as(10, "w1", all).await;
+    assert_eq!(scene.claim(1000, None).await.0.jobs.len(), 0);
+}
+
+#[tokio::test]
 async fn the_answer_that_opens_one_stage_has_the_other_probed() {
     let scene = Scene::new().await;
     scene.waiting("a").await;
