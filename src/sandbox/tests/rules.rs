@@ -128,6 +128,8 @@ async fn the_first_rule_about_a_call_counts_and_such_a_call_meets_no_chance() {
     let submits = codes(["job", "other", "third"].map(|id| caller.submit(id))).await;
     assert_eq!(submits, [504, 409, 403]);
     assert_eq!(caller.sandbox.accepted_of("job"), 1);
+    rule(&caller.sandbox, &["answer=trailing"]);
+    assert_eq!(codes([caller.status("sandbox-7-0")]).await, [200]);
     caller.sandbox.set(|options| options.mode = Mode::Down);
     assert_eq!(caller.submit("other").await.unwrap().code(), 500, "a mode is for every call");
 }
