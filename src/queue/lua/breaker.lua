@@ -36,8 +36,8 @@ local WEIGHT = { limited = 1, broken = 2, halted = 3 }
 -- that was too much, somewhat less than that, and slowly more.
 local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
--- A stage that breaks so soon after a good answer, or is halted so soon after the last halt, is probed so
--- often at first, so far apart: it may be a matter of some jobs.
+-- A stage that breaks so soon after a good answer, or is halted so soon after the last halt, is probed
+-- so often at first, so far apart: it may be a matter of some jobs.
 local LATELY_MS, QUICK_PROBES, QUICK_MS = 10000, 10, 200
 -- So many probes may be of one job, in a row.
 local TRIES = 3
@@ -50,7 +50,7 @@ next_probe, probes, tries, quick = num(next_probe), num(probes), num(tries), num
 -- A word that somebody wrote by hand closes the stage as a break does (gate).
 local weight = state and (WEIGHT[state] or WEIGHT.broken) or 0
 
-local halt_ended = stage == 'submit' and own == 'stage' and num(ask('GET', P .. 'halt-ended:submit')) or 0
+local halt_ended = own == 'stage' and num(ask('GET', P .. 'halt-ended:' .. stage)) or 0
 local is_own = another_is_well(own, stage, worker, now - run_ms, now)
 
 -- writes
@@ -62,15 +62,14 @@ end
 local function close()
   if is_own then return 2 end
   if event == 'halted' then halted_until_now() end
-  local well_at = math.max(last_good(stage), good_ms and now - good_ms or 0)
-  if event == 'halted' then well_at = halt_ended end
-  local is_quick = asks ~= '1' and now < well_at + LATELY_MS
+  local well_at = event == 'halted' and halt_ended
+    or math.max(last_good(stage), good_ms and now - good_ms or 0)
+  local soon = asks == '1' or now < well_at + LATELY_MS
   redis.call('DEL', hash)
-  local soon = is_quick or asks == '1'
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
     int(now + (soon and QUICK_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
     '1', 'sticky', stays, 'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
-  if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
+  if soon then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
   if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
   return 1
