@@ -64,12 +64,12 @@ local function close()
   if event == 'halted' then halted_until_now() end
   local well_at = event == 'halted' and halt_ended
     or math.max(last_good(stage), good_ms and now - good_ms or 0)
-  local soon = asks == '1' or now < well_at + LATELY_MS
+  local is_quick = asks ~= '1' and now < well_at + LATELY_MS
   redis.call('DEL', hash)
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
-    int(now + (soon and QUICK_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
+    int(now + ((is_quick or asks == '1') and QUICK_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
     '1', 'sticky', stays, 'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
-  if soon then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
+  if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
   if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
   return 1
