@@ -66,9 +66,10 @@ local function close()
     or math.max(last_good(stage), good_ms and now - good_ms or 0)
   local is_quick = asks ~= '1' and now < well_at + LATELY_MS
   redis.call('DEL', hash)
+  local first_ms = (is_quick or asks == '1') and QUICK_MS or wait_ms
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
-    int(now + ((is_quick or asks == '1') and QUICK_MS or wait_ms)), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries',
-    '1', 'sticky', stays, 'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
+    int(now + first_ms), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries', '1', 'sticky', stays,
+    'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
   if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
   if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
