@@ -143,14 +143,13 @@ local function open()
 end
 
 local function hurried()
-  if weight == 0 then return 0 end
   redis.call('HSET', hash, 'next-probe', int(now), 'closed-by', '')
   wake(stage)
   return 1
 end
 
 if event == 'failed' then return failed() end
-if event == 'hurried' then return hurried() end
+if event == 'hurried' then return weight > 0 and hurried() or 0 end
 if event == 'answered' then return answers() end
 if event == 'alive' then
   return (weight > WEIGHT.limited or state and limited) and open() or 0
