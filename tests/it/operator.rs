@@ -106,7 +106,13 @@ async fn many_dead_jobs_are_retried_only_when_that_is_meant() {
     assert_eq!(enqueued.status.code(), Some(0));
     site.results_reach(JOBS, SOON).await;
     assert_eq!(worker.stop().await, Some(0));
-    let before = site.queue.dump().await;
+    // But for the time that goes by.
+    let dump = async || {
+        let dump = site.queue.dump().await;
+        let lines = dump.lines().map(|line| line.split(" ttl ").next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let before = dump().await;
     let (lines, code) = told(&site, &["retry", "--dead", "--dry-run"]).await;
     assert_eq!((lines.len(), code), (JOBS, Some(0)));
     let would = json!({ "client-request-id": "job-1", "state": "waiting", "revision": 2 });
@@ -126,7 +132,7 @@ async fn many_dead_jobs_are_retried_only_when_that_is_meant() {
         let (lines, code) = told(&site, arguments).await;
         assert_eq!((lines.len(), code), (0, Some(expected)), "{arguments:?}");
     }
-    assert_eq!(site.queue.dump().await, before, "nothing was changed so far");
+    assert_eq!(dump().await, before, "nothing was changed so far");
     let filters = ["retry", "--dead", "--error", "generation-failed", "--since", "1h"];
     let (lines, _) = told(&site, &[&filters[..], &["--limit", "5"]].concat()).await;
     assert_eq!(lines.len(), 5);

@@ -2,7 +2,7 @@
 //! waits.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use reelq::cli::private_redis::free_port;
 use reelq::sandbox;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::time::sleep;
 
 use super::super::support::processes::{Http, Site, WorkerProcess, until};
@@ -100,23 +99,6 @@ async fn without_names(ward: &Ward<'_>) -> Patient {
         Ok(None)
     };
     Patient { worker, cure: Box::pin(cure) }
-}
-
-async fn short_of_descriptors(ward: &Ward<'_>) -> Patient {
-    let pid = ward.file("pid");
-    let worker =
-        ward.worker_by(&format!("echo $$ > {}\nulimit -n 18\nexec {REELQ} \"$@\"", pid.display()));
-    let cure = async move {
-        let limit = Rlimit { current: Some(1024), maximum: Some(1024) };
-        let raised = prlimit(Some(process_in(&pid)), Resource::Nofile, limit);
-        raised.map(|_| None).map_err(|error| format!("no more descriptors to be had: {error}"))
-    };
-    Patient { worker, cure: Box::pin(cure) }
-}
-
-fn process_in(file: &Path) -> Pid {
-    let number = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
-    Pid::from_raw(number).unwrap()
 }
 
 /// Nothing listens at the proxy's port until it is mended. The name is the proxy's to resolve.
@@ -220,11 +202,6 @@ async fn beside_a_well_one(what: &str, sick: impl AsyncFn(&Ward<'_>) -> Patient)
 #[tokio::test]
 async fn a_worker_without_name_resolution_stops_nobody() {
     beside_a_well_one("without name resolution", without_names).await;
-}
-
-#[tokio::test]
-async fn a_worker_with_few_descriptors_stops_nobody() {
-    beside_a_well_one("with 18 descriptors", short_of_descriptors).await;
 }
 
 #[tokio::test]
