@@ -31,6 +31,7 @@ fn serve_and_drop(listener: &TcpListener, answers: &[String]) {
         while !request.ends_with(b"\r\n\r\n{}") {
             let mut bytes = [0; 1024];
             let read = stream.read(&mut bytes).unwrap();
+            assert!(read > 0, "the client has gone");
             request.extend_from_slice(&bytes[..read]);
         }
         stream.write_all(answer.as_bytes()).unwrap();
