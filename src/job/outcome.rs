@@ -122,6 +122,15 @@ pub enum ApiSignal {
     Nothing,
 }
 
+impl ApiSignal {
+    /// Whether the call did not get as far as its job: no connection, no token, credentials that are
+    /// refused. While others are well, that is most likely this process's own fault.
+    pub(crate) fn is_callers(self) -> bool {
+        let lets_in_nobody = matches!(self, Self::Refused(Refusal::Credentials | Refusal::Token));
+        lets_in_nobody || self == Self::Unreachable
+    }
+}
+
 /// What is asked of an outcome, whichever stage it is of.
 pub trait Outcome {
     /// What it tells of the API as a whole.

@@ -9,18 +9,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::runs::{Caller, Runs, Sign};
 use super::{Health, SlowStart};
 use crate::job::backoff::Backoff;
-use crate::job::{ApiSignal, JobId, Millis, Refusal, Stage};
+use crate::job::{ApiSignal, JobId, Millis, Stage};
 use crate::queue::{BreakerEvent, Report, Reported, RuledQueue, StageState, StageView};
 
 /// A worker whose fault is its own tries again after this time at the latest.
 const LONGEST_HOLD: Duration = Duration::from_secs(15);
-/// So many faults in a row are a worker's own while others are well.
+/// So many faults in a row keep a worker from more than one call; while others are well they are its own.
 const FAULTS_TO_FALL_ILL: u32 = 3;
-/// Calls in flight of a worker whose fault is its own.
-const WHILE_ILL: u32 = 1;
+/// Calls in flight of a worker that finds no way to the API, or whose fault is its own.
+const WITHOUT_A_WAY: u32 = 1;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,12 +46,23 @@ struct Inner {
     /// As last said in the log.
     said: StageState,
     runs: Runs,
+    /// What keeps the places of calls that found no way to the API.
+    hold: Hold,
+}
+
+/// For how long calls keep their places: those of one burst for one wait, the next for twice as long.
+#[derive(Debug, Default)]
+struct Hold {
+    until: Option<Instant>,
+    /// Since the last good answer.
+    times: u32,
 }
 
 impl Inner {
     fn saw(&mut self, state: StageState) {
         if self.state >= StageState::Broken && state < StageState::Broken {
             self.runs.reopened();
+            self.hold.times = 0;
         }
         self.state = state;
     }
@@ -72,8 +85,6 @@ pub(crate) struct Standing {
     pub(crate) is_halted: bool,
     /// The fault is this worker's own: what it is answered judges no job.
     pub(crate) is_ill: bool,
-    /// Others had good answers lately: what found no way to the API may be theirs at once.
-    pub(crate) others_are_well: bool,
     /// The call was to find out how the API is.
     pub(crate) is_probe: bool,
     /// How long ago any check of the fleet was understood.
@@ -90,7 +101,8 @@ impl Breaker {
         health: Arc<Health>,
     ) -> Self {
         let (state, said) = Default::default();
-        let inner = Mutex::new(Inner { state, found: None, said, runs: Runs::new(stage) });
+        let (runs, hold) = (Runs::new(stage), Hold::default());
+        let inner = Mutex::new(Inner { state, found: None, said, runs, hold });
         Self { stage, queue, worker, backoff, slow_start, health, inner }
     }
 
@@ -133,7 +145,6 @@ impl Breaker {
         Standing {
             is_halted: state == StageState::Halted,
             is_ill: self.health.is_ill(self.stage),
-            others_are_well: self.others_are_well(),
             is_probe: probe.is_some_and(|it| it >= StageState::Broken),
             understood_ago: self.health.understood_ago(),
         }
@@ -152,25 +163,27 @@ impl Breaker {
             self.health.good(self.stage);
         }
         let mut inner = self.inner();
+        if signal == ApiSignal::Alive {
+            inner.hold.times = 0;
+        }
         let state = probe.unwrap_or(inner.state);
         let noted = inner.runs.note(caller, signal, state, probe.is_some());
         self.slow_start.ended(noted.clean);
-        if is_own(signal) && inner.runs.length() >= FAULTS_TO_FALL_ILL && self.others_are_well() {
-            self.fall_ill(why);
+        if signal.is_callers() && inner.runs.length() >= FAULTS_TO_FALL_ILL {
+            self.slow_start.narrow_to(WITHOUT_A_WAY);
+            if self.health.others_are_well() {
+                self.health.fell_ill(self.stage, why);
+            }
         }
         let sign = noted.sign?;
         inner.found = state_after(sign.event).or(inner.found);
         Some(Discovery { sign, job: Some(caller.id.clone()), reason: why.to_owned() })
     }
 
-    fn others_are_well(&self) -> bool {
-        self.health.others_are_well()
-    }
-
     /// The fault is this worker's own.
     fn fall_ill(&self, why: &str) {
         self.health.fell_ill(self.stage, why);
-        self.slow_start.narrow_to(WHILE_ILL);
+        self.slow_start.narrow_to(WITHOUT_A_WAY);
     }
 
     /// The status check that was to come before a POST has ended; an error says why it was in vain.
@@ -182,14 +195,19 @@ impl Breaker {
         self.tell(Discovery { sign: Sign::of(event), job: None, reason }).await;
     }
 
-    /// For how long a call that ended with this signal keeps its place, so that a worker that finds no
-    /// way to the API, while others do, does not run through all their jobs; not if it was a `probe`.
+    /// For how long a call that ended with this signal keeps its place, since its job is another's at
+    /// once: a worker that finds no way to the API does not run through all jobs; not if it was a `probe`.
     pub(crate) fn hold(&self, signal: ApiSignal, probe: Option<StageState>) -> Option<Duration> {
         let bad = !matches!(signal, ApiSignal::Alive | ApiSignal::Answered | ApiSignal::Nothing);
-        let holds = is_own(signal) || bad && self.health.is_ill(self.stage);
+        let holds = signal.is_callers() || bad && self.health.is_ill(self.stage);
         (holds && probe.is_none()).then(|| {
-            let in_a_row = self.inner().runs.length();
-            self.backoff.delay(in_a_row.saturating_sub(1)).min(LONGEST_HOLD)
+            let (hold, now) = (&mut self.inner().hold, Instant::now());
+            if let Some(left) = hold.until.and_then(|until| until.checked_duration_since(now)) {
+                return left;
+            }
+            let wait = self.backoff.delay(hold.times).min(LONGEST_HOLD);
+            (hold.until, hold.times) = (Some(now + wait), hold.times.saturating_add(1));
+            wait
         })
     }
 
@@ -234,14 +252,6 @@ impl Breaker {
             (Err(error), _) => tracing::warn!(%error, "{stage}: could not tell the other workers"),
         }
     }
-}
-
-/// Whether a signal is most likely this process's own fault while others are well, whichever job it was:
-/// no connection, no token, credentials that are refused.
-fn is_own(signal: ApiSignal) -> bool {
-    let ours = ApiSignal::Refused;
-    signal == ApiSignal::Unreachable
-        || [ours(Refusal::Credentials), ours(Refusal::Token)].contains(&signal)
 }
 
 /// The state that a stage has after this event; `None`: the one it had.

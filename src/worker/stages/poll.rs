@@ -9,7 +9,7 @@ use super::{Cut, LeasedJob, StageWork, event};
 use crate::config::Deliverable;
 use crate::job::backoff::Backoff;
 use crate::job::{
-    BadAnswer, CheckedAt, Claim, ErrorCode, Fault, JobId, Refusal, Stage, StatusOutcome, Streak,
+    BadAnswer, CheckedAt, Claim, ErrorCode, Fault, JobId, Outcome, Stage, StatusOutcome, Streak,
 };
 use crate::queue::{Claimant, Claimed, End, Move, PollClaim, QueueError, RuledQueue, Source};
 use crate::telemetry;
@@ -95,16 +95,11 @@ impl StageWork for PollStage {
         if matches!(outcome, StatusOutcome::Ready { .. }) {
             telemetry::accept_to_url(job.age + took);
         }
-        let is_ours = standing.others_are_well
-            && matches!(
-                outcome,
-                StatusOutcome::NotSent { .. }
-                    | StatusOutcome::Refused { refusal: Refusal::Credentials | Refusal::Token, .. }
-            );
+        let is_callers = outcome.signal().is_callers();
         let mut to = self.policy.decide(job, outcome, took, standing.understood_ago);
-        // Another worker may have it at once, for this one tries no other meanwhile.
+        // Another worker may have it at once, for this one keeps the call's place (Breaker::hold).
         if let Move::Repoll { delay, .. } = &mut to
-            && is_ours
+            && is_callers
         {
             *delay = Duration::ZERO;
         }

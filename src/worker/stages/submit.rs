@@ -138,11 +138,11 @@ impl SubmitPolicy {
             SubmitOutcome::Limited { detail, retry_after } => {
                 requeue(self.delay(job).max(retry_after), event("retry", &detail), None)
             }
-            // Another worker may have it at once, for this one tries no other meanwhile.
-            SubmitOutcome::NotSent { detail } if standing.others_are_well => {
+            // Another worker may have it at once, for this one keeps the call's place (Breaker::hold).
+            SubmitOutcome::NotSent { detail } => {
                 requeue(Duration::ZERO, event("retry", &detail), None)
             }
-            SubmitOutcome::NotSent { detail } | SubmitOutcome::NotTried { detail } => {
+            SubmitOutcome::NotTried { detail } => {
                 requeue(self.delay(job), event("retry", &detail), None)
             }
             SubmitOutcome::HandedBack { detail } => {
@@ -152,8 +152,8 @@ impl SubmitPolicy {
                 let event = event("refused", &detail);
                 // A token that is refused is not the job's fault, nor is what only this worker meets.
                 let judges = refusal == Refusal::Call && !standing.is_ill;
-                let is_ours = refusal != Refusal::Call && standing.others_are_well;
-                let delay = if is_ours { Duration::ZERO } else { self.delay(job) };
+                let is_callers = refusal != Refusal::Call;
+                let delay = if is_callers { Duration::ZERO } else { self.delay(job) };
                 let refusal = judges.then(|| Fault::new(ErrorCode::ApiRefused, detail));
                 requeue(delay, event, refusal)
             }

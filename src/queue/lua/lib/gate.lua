@@ -39,8 +39,9 @@ end
 
 -- The gate of a stage that is halted or broken.
 local function probing(stage, state, now, limit, worker)
-  local next_probe, closed_by, probed, sticky, pairs_text, asks, answered = unpack(read(P .. 'stage:'
-    .. stage, 'next-probe', 'closed-by', 'probed', 'sticky', 'pairs', 'asks', 'answered'), 1, 7)
+  local next_probe, closed_by, probed, sticky, pairs_text, asks, answered, picked = unpack(read(P
+    .. 'stage:' .. stage, 'next-probe', 'closed-by', 'probed', 'sticky', 'pairs', 'asks', 'answered',
+    'picked'), 1, 8)
   local from = num(next_probe)
   if closed_by == worker and now < from + OTHERS_FIRST_MS
     and num(ask('ZCOUNT', P .. 'workers', '(' .. int(now - OTHERS_FIRST_MS), '+inf')) > 1 then
@@ -49,14 +50,14 @@ local function probing(stage, state, now, limit, worker)
   local must_ask = asks == '1' and answered ~= '1'
   if now < from then return { state = state, take = 0, asks = must_ask, again_at = from } end
   return { state = state, take = math.min(limit, 1), picks = true, probe = true, avoid = probed or '',
-    sticky = sticky == '1' and probed, pairs = named_pairs(pairs_text), asks = must_ask }
+    picks_before = num(picked), sticky = sticky == '1' and probed, pairs = named_pairs(pairs_text), asks = must_ask }
 end
 
 -- How many calls a stage may begin now, at most `limit`, and at `rate` a second ('' = any).
 -- Returns a table: `state` of its hash P`stage:<stage>`, if there is one; `take`; `probe`, whether
 -- it is one call to find out how the API is, rather by another job than `avoid` and of another pair than
 -- `pairs`, or by the job `sticky`, or if it `asks`, by a status check; `picks`, whether jobs are picked
--- from all that are due; `again_at`, when to ask again if nothing may be taken; what `gcra` knows while
+-- from all that are due, and `picks_before`, how often that was done; `again_at`, when to ask again if nothing may be taken; what `gcra` knows while
 -- a rate counts; `forget`, whether a limit is over. Changes nothing.
 local function gate(stage, now, limit, rate, worker)
   local state, next_probe, learned, growth, limited_pairs, next_other = unpack(read(P .. 'stage:'
@@ -87,7 +88,7 @@ local function pass(stage, gated, taken, now, patience_ms)
   if gated.forget then redis.call('DEL', hash) end
   if gated.probe then
     redis.call('HSET', hash, 'next-probe', int(now + patience_ms), 'probed', taken[#taken], 'probing',
-      '1')
+      '1', 'picked', int(gated.picks_before + 1))
   elseif gated.others then
     redis.call('HSET', hash, 'next-other', int(now + OTHER_PAIRS_MS))
   elseif gated.emission_interval then

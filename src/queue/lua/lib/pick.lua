@@ -2,41 +2,49 @@
 
 -- A probe is picked from so many due jobs, spread over all of them.
 local SAMPLE = 100
+-- So far on in a list is the next pick, round and round: however many there are, they lie evenly, so that
+-- a few find any group that is not small.
+local GOLDEN_RATIO = 0.618034
 
--- Some due members of a place, spread over all that are due, in an order that differs from call to
--- call.
+-- Some due members of a place, spread over all that are due; others in each call, where there are more.
 local function sample(place, now, how_many)
   local due, found = num(ask('ZCOUNT', P .. place, '-inf', now)), {}
   math.randomseed(now)
-  local step, first = math.max(1, math.floor(due / how_many)), math.random(0, math.max(0, due - 1))
+  local step = math.max(1, math.floor(due / how_many))
+  local first = math.random(0, step - 1)
   for n = 0, math.min(due, how_many) - 1 do
-    local rank = (first + n * step) % due
+    local rank = first + n * step
     found[#found + 1] = unpack(ask('ZRANGE', P .. place, rank, rank) or {}, 1, 1)
   end
   return found
 end
 
 -- The due members of a place for as many calls as the gate allows. A probe looks at some more: those of
--- the pairs that are known to be refused come late, and the job of the last probe comes last.
+-- the pairs that are known to be refused come late, those that were sent before come late among them,
+-- and the job of the last probe comes last.
 local function due_members(place, now, limit, gated)
   if gated.sticky and num(ask('ZSCORE', P .. place, gated.sticky)) > 0 then return { gated.sticky } end
   if not gated.picks then
     return ask('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit) or {}
   end
   if not gated.pairs then return sample(place, now, limit) end
-  local due, named, last = {}, {}, {}
+  local others, others_sent, named, named_sent, last = {}, {}, {}, {}, {}
   for _, id in ipairs(sample(place, now, SAMPLE)) do
-    local list = due
-    if id == gated.avoid then
-      list = last
-    elseif gated.pairs[pair_of(P .. 'job:' .. id)] then
-      list = named
-    end
+    local use_case_id, customer_id, posts = unpack(read(P .. 'job:' .. id, 'use-case-id', 'customer-id',
+      'posts'), 1, 3)
+    local is_named, was_sent = gated.pairs[join_pair(use_case_id, customer_id)], num(posts) > 0
+    local list = was_sent and others_sent or others
+    if is_named then list = was_sent and named_sent or named end
+    if id == gated.avoid then list = last end
     list[#list + 1] = id
   end
-  if gated.others then return due end
-  for _, list in ipairs({ named, last }) do
-    for _, id in ipairs(list) do due[#due + 1] = id end
+  local due, before = {}, gated.picks_before
+  local part = before and (before + 1) * GOLDEN_RATIO % 1 or math.random()
+  local lists = { others, others_sent, named, named_sent, last }
+  for n = 1, gated.others and 2 or #lists do
+    local list = lists[n]
+    local first = math.floor(#list * part)
+    for i = 0, #list - 1 do due[#due + 1] = list[(first + i) % #list + 1] end
   end
   return due
 end
