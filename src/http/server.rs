@@ -79,6 +79,7 @@ async fn accept(
     connections: &mut JoinSet<()>,
 ) -> Infallible {
     let slots = Arc::new(Semaphore::new(most));
+    let mut in_vain = false;
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await;
         let slot = slot.expect("the semaphore is never closed");
@@ -87,11 +88,15 @@ async fn accept(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Once, and not for as long as it lasts.
+                if !std::mem::replace(&mut in_vain, true) {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                }
                 sleep(AGAIN_IN).await;
                 continue;
             }
         };
+        in_vain = false;
         let connection = graceful.watch(connection(stream, peer, routes.clone()));
         connections.spawn(async move {
             // A caller that has gone, or that took too long, is no trouble of ours.

@@ -17,7 +17,7 @@ local ITEM, FIRST, FAILING_KEPT_MS = 5, 3, 3600000
 
 -- checks
 local came_to_nothing = false
-local codes, due, moves, leaving = {}, {}, {}, {}
+local codes, due, moves, leaving, is_due = {}, {}, {}, {}, false
 for at = FIRST, #ARGV, ITEM do
   local id, claim, delay_ms, streak, event = unpack(ARGV, at, at + ITEM - 1)
   local record = P .. 'job:' .. id
@@ -32,6 +32,7 @@ for at = FIRST, #ARGV, ITEM do
       next_at = pushed_at
     end
     due[#due + 1], due[#due + 2] = next_at, id
+    is_due = is_due or tonumber(delay_ms) == 0
     leaving[#leaving + 1] = id
     local is_bad = streak ~= '' and streak ~= old_streak and streak:sub(1, 7) ~= 'failed '
     came_to_nothing = came_to_nothing or is_bad
@@ -56,4 +57,5 @@ if came_to_nothing then
   redis.call('PEXPIRE', P .. 'checks-fail-since', FAILING_KEPT_MS)
 end
 leave('leases', leaving)
+if is_due then wake('poll') end
 return codes

@@ -12,6 +12,7 @@
 --   in words how the API refused this job ('' = it did not)
 -- Returns: a code per item: waiting, refused (the job ended for it), stale (the claim is another's),
 --   gone (no such record)
+-- Why: what is due at once is another worker's to take, which knows of it only by a wake.
 -- Why: a refusal may be our fault, so it ends a job only when it came again and again for a while, and
 --   others were accepted since the first; never while the stage is halted, when only the first is
 --   noted, nor while a POST of the job is unanswered.
@@ -35,7 +36,7 @@ local function count_refusal(so_far, unconfirmed)
 end
 
 -- checks
-local codes, due, moves, alone, leaving = {}, {}, {}, {}, {}
+local codes, due, moves, alone, leaving, is_due = {}, {}, {}, {}, {}, false
 for at = FIRST, #ARGV, ITEM do
   local id, claim, delay_ms, spent, event, refusal = unpack(ARGV, at, at + ITEM - 1)
   local record = P .. 'job:' .. id
@@ -62,6 +63,7 @@ for at = FIRST, #ARGV, ITEM do
       code = 'waiting'
       local next_at = int(math.min(now + delay_ms, tonumber(expires_at) or math.huge))
       due[#due + 1], due[#due + 2] = next_at, id
+      is_due = is_due or tonumber(delay_ms) == 0
       moves[#moves + 1] = { record = record, next_at = next_at, attempts = num(attempts) + spent,
         retries = num(retries) + 1, refused = refusals and { 'refusals', refusals } or {},
         history = remember(history, accepted_at, now, event) }
@@ -89,4 +91,5 @@ end
 wind_up(retention)
 if #moves > 0 then count('retried', #moves) end
 leave('leases', leaving)
+if is_due then wake('submit') end
 return codes

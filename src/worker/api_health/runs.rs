@@ -25,7 +25,7 @@ const PAIRS_TO_LIMIT: usize = 2;
 const BAD_ANSWERS_OF_A_PAIR: u32 = 3;
 /// So many are a job's.
 const BAD_ANSWERS_OF_A_JOB: u32 = 2;
-/// A good answer says for so long that its pair is let in.
+/// A good answer says for so long that its pair is let in, and a limit that it is near.
 const LATELY: Duration = Duration::from_secs(10);
 /// More pairs, or jobs, than this are not kept apart.
 const MOST_BLAMED: usize = 1000;
@@ -68,8 +68,26 @@ pub(super) struct Noted {
 pub(super) struct Runs {
     stage: Stage,
     run: Run,
+    limited: Lately,
     pairs: Blamed,
     jobs: Blamed,
+}
+
+/// Jobs that met a limit, good answers between or not.
+#[derive(Debug, Default)]
+struct Lately {
+    began: Option<Instant>,
+    jobs: BTreeSet<JobId>,
+}
+
+impl Lately {
+    /// One more; whether there were enough within [`LATELY`].
+    fn add(&mut self, id: &JobId) -> bool {
+        if self.began.is_none_or(|it| it.elapsed() >= LATELY) {
+            (self.began, self.jobs) = (Some(Instant::now()), BTreeSet::new());
+        }
+        add(&mut self.jobs, id, JOBS_TO_LIMIT)
+    }
 }
 
 /// Since the last good answer.
@@ -97,7 +115,8 @@ fn add<T: Ord + Clone>(set: &mut BTreeSet<T>, item: &T, enough: usize) -> bool {
 
 impl Runs {
     pub(super) fn new(stage: Stage) -> Self {
-        Self { stage, run: Run::default(), pairs: Blamed::default(), jobs: Blamed::default() }
+        let (run, limited) = Default::default();
+        Self { stage, run, limited, pairs: Blamed::default(), jobs: Blamed::default() }
     }
 
     /// How long ago the run of bad signs began.
@@ -214,6 +233,7 @@ impl Runs {
     /// One more wish to be called less.
     fn limited(&mut self, id: &JobId, pair: &str, wait: Duration) -> Option<Sign> {
         let run = &mut self.run;
+        let many_lately = self.limited.add(id);
         let many_jobs = add(&mut run.limited, id, JOBS_TO_LIMIT);
         let many_pairs = add(&mut run.limited_pairs, &pair.to_owned(), PAIRS_TO_LIMIT);
         // Without a wait at all it only lowers the rate.
@@ -227,7 +247,7 @@ impl Runs {
             Some(Sign { pairs: pair.to_owned(), ..waits(some) })
         } else {
             // It is let in, if not so often: fewer calls a second will do.
-            self.pairs.was_good_lately(pair).then(|| waits(Duration::ZERO))
+            (many_lately && self.pairs.was_good_lately(pair)).then(|| waits(Duration::ZERO))
         }
     }
 

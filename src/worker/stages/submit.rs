@@ -325,15 +325,15 @@ mod tests {
             Move::Unconfirm { event: "unconfirmed: time-out".to_owned(), hold: false, sent_ago };
         let unknown = SubmitOutcome::Unknown { detail, sent_ago, by_gateway: true };
         assert_eq!(decide(&claim(9, 9, 0), unknown), unconfirmed);
-        let api_refused = Fault::new(ErrorCode::ApiRefused, "403");
-        for (who, refusal) in [
-            (Refusal::Call, Some(api_refused)),
-            (Refusal::Token, None),
-            (Refusal::Credentials, None),
+        let (a_while, judged) =
+            (Duration::from_secs(1), Some(Fault::new(ErrorCode::ApiRefused, "403")));
+        for (who, delay, refusal) in [
+            (Refusal::Call, a_while, judged),
+            (Refusal::Token, Duration::ZERO, None),
+            (Refusal::Credentials, Duration::ZERO, None),
         ] {
             let refused = || SubmitOutcome::Refused { detail: "403".to_owned(), refusal: who };
-            let waits =
-                |refusal| requeue(Duration::from_secs(1), "refused: 403".to_owned(), refusal);
+            let waits = |refusal| requeue(delay, "refused: 403".to_owned(), refusal);
             assert_eq!(decide(&claim(2, 0, 0), refused()), waits(refusal));
             let ill = Standing { is_ill: true, ..Standing::default() };
             assert_eq!(POLICY.decide(&claim(2, 0, 0), refused(), ill), waits(None), "it is ours");

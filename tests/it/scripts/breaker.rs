@@ -83,7 +83,7 @@ async fn a_halted_stage_gives_one_probe_at_a_time_each_of_another_job() {
         &hash.join("\n"),
         expect![[r#"
         stage:submit
-          answered 0 | asks 0 | closed-by w1 | next-probe 1800000003010 | probed job-1 | probes 1 | probing 0 | reason 403 | since 1800000000000 | state halted | sticky 0 | tries 0 | wait 1000 | wait-max 3000
+          answered 0 | asks 0 | closed-by w1 | next-probe 1800000003010 | picked 1 | probed job-2 | probes 1 | probing 0 | reason 403 | since 1800000000000 | state halted | sticky 0 | tries 0 | wait 1000 | wait-max 3000
     "#]],
     );
     let (second, _) = scene.claim(3010, None).await;
@@ -156,10 +156,11 @@ async fn a_word_that_somebody_wrote_by_hand_closes_a_stage_as_a_break_does() {
     let queue = scene.at(2);
     assert_eq!(queue.stats().await.unwrap().stages.submit.state, StageState::Broken);
     assert_eq!(queue.tick(Beat::of("w1")).await.unwrap().stages.submit.state, StageState::Broken);
-    let a = id("job-0");
-    assert!(!scene.report(3, BreakerEvent::Limited, &a).await, "a break says more");
-    assert!(scene.report(4, BreakerEvent::Alive, &a).await);
-    assert_eq!(scene.taken(5, None).await, ["job-1"]);
+    let probed = &claimed.jobs[0].id;
+    assert!(!scene.report(3, BreakerEvent::Limited, probed).await, "a break says more");
+    assert!(scene.report(4, BreakerEvent::Alive, probed).await);
+    let [left] = scene.taken(5, None).await.try_into().unwrap();
+    assert_ne!(left, probed.as_str());
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use reelq::job::{EntryFields, Request, Stage};
-use reelq::queue::{Beat, BreakerEvent, Report, Reported, Settled, StageState, Witnesses};
+use reelq::queue::{Beat, BreakerEvent, Move, Report, Reported, Settled, StageState, Witnesses};
+use tokio::time::timeout;
 
 use super::super::support::{id, report_of};
 use super::{Scene, accept, refused, repoll, requeue, unconfirm};
@@ -59,6 +61,59 @@ async fn probes_are_picked_from_all_that_are_due_and_rather_of_other_pairs() {
         scene.settle(now, &taken[0], 1, refused()).await;
         scene.fails(now, &taken[0], |it| it.pairs = "bad acme").await;
     }
+}
+
+/// Of one pair, twenty beside each other may be good among sixty that are not: six probes hit them,
+/// wherever they stand.
+#[tokio::test]
+async fn a_few_probes_find_any_group_that_is_not_small() {
+    let scene = Scene::new().await;
+    let names: Vec<String> = (10..90).map(|number| format!("job-{number}")).collect();
+    for name in &names {
+        scene.waiting(name).await;
+    }
+    let first = id("job-10");
+    let pairs =
+        Report { pairs: "birthday acme", ..report_of(Stage::Submit, BreakerEvent::Halted, &first) };
+    scene.report_as(0, "w1", pairs).await;
+    let mut probed = Vec::new();
+    for probe in 1..=6 {
+        let now = 10_000 * probe;
+        let [taken] = scene.taken(now, None).await.try_into().unwrap();
+        probed.push(names.iter().position(|it| *it == taken).unwrap());
+        scene.settle(now, &taken, 1, refused()).await;
+        scene.fails(now, &taken, |it| it.pairs = "birthday acme").await;
+    }
+    for begin in 0..=60 {
+        let group = begin..begin + 20;
+        assert!(probed.iter().any(|at| group.contains(at)), "{group:?} not among {probed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_due_at_once_wakes_the_other_workers() {
+    let scene = Scene::new().await;
+    let at_once = |to| match to {
+        Move::Requeue { spends_attempt, event, refusal, .. } => {
+            Move::Requeue { delay: Duration::ZERO, spends_attempt, event, refusal }
+        }
+        Move::Repoll { streak, event, .. } => Move::Repoll { delay: Duration::ZERO, streak, event },
+        other => other,
+    };
+    for name in ["waits", "polls"] {
+        scene.submitting(name, 0).await;
+    }
+    scene.settle(0, "polls", 1, accept("w-1")).await;
+    assert_eq!(scene.claim_polls(2000).await.len(), 1);
+    let mut news = scene.at(0).wake_ups().await.unwrap().boxed();
+    scene.settle(2000, "polls", 2, repoll("")).await;
+    scene.settle(2000, "waits", 1, at_once(requeue())).await;
+    assert_eq!(timeout(SECOND * 20, news.next()).await, Ok(Some(Stage::Submit)));
+    assert_eq!(scene.claim_submits(2000).await.len(), 1);
+    assert_eq!(scene.claim_polls(9000).await.len(), 1);
+    scene.settle(9000, "waits", 2, requeue()).await;
+    scene.settle(9000, "polls", 3, at_once(repoll(""))).await;
+    assert_eq!(timeout(SECOND * 20, news.next()).await, Ok(Some(Stage::Poll)));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! waits.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use reelq::cli::private_redis::free_port;
 use reelq::sandbox;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::time::sleep;
 
 use super::super::support::processes::{Http, Site, WorkerProcess, until};
@@ -31,6 +32,8 @@ async fn default_waits() -> Site {
 /// A worker that is sick, and what ends the cause.
 struct Patient {
     worker: WorkerProcess,
+    /// Whether it can be asked by HTTP how it is.
+    serves: bool,
     /// What it returns is kept until the test's end; an error: why this cannot be done here.
     cure: BoxFuture<'static, Result<Option<Front>, String>>,
 }
@@ -73,7 +76,7 @@ impl Ward<'_> {
             steps_aside.store(true, Ordering::Relaxed);
             Ok(Some(front))
         };
-        Patient { worker, cure: Box::pin(cure) }
+        Patient { worker, serves: true, cure: Box::pin(cure) }
     }
 }
 
@@ -98,7 +101,28 @@ async fn without_names(ward: &Ward<'_>) -> Patient {
         std::fs::write(&hosts, format!("127.0.0.1 localhost {NO_NAME}\n")).unwrap();
         Ok(None)
     };
-    Patient { worker, cure: Box::pin(cure) }
+    Patient { worker, serves: true, cure: Box::pin(cure) }
+}
+
+async fn short_of_descriptors(ward: &Ward<'_>, descriptors: u8) -> Patient {
+    let pid = ward.file("pid");
+    let worker = ward.worker_by(&format!(
+        "echo $$ > {}\nulimit -Sn {descriptors}\nexec {REELQ} \"$@\"",
+        pid.display()
+    ));
+    let cure = async move {
+        let process = Some(process_in(&pid));
+        let most = getrlimit(Resource::Nofile).maximum;
+        prlimit(process, Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+        Ok(None)
+    };
+    // It has no descriptor left for a caller either.
+    Patient { worker, serves: false, cure: Box::pin(cure) }
+}
+
+fn process_in(file: &Path) -> Pid {
+    let number = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+    Pid::from_raw(number).unwrap()
 }
 
 /// Nothing listens at the proxy's port until it is mended. The name is the proxy's to resolve.
@@ -110,7 +134,7 @@ async fn behind_a_dead_proxy(ward: &Ward<'_>) -> Patient {
         ("REELQ_API__ALLOW_PLAIN_HTTP", "true"),
     ]);
     let cure = async move { Ok(Some(Front::transparent(port, sandbox).await)) };
-    Patient { worker, cure: Box::pin(cure) }
+    Patient { worker, serves: true, cure: Box::pin(cure) }
 }
 
 async fn with_an_old_secret(ward: &Ward<'_>) -> Patient {
@@ -124,18 +148,21 @@ async fn with_an_old_secret(ward: &Ward<'_>) -> Patient {
         std::fs::write(&file, sandbox::CLIENT_SECRET).unwrap();
         Ok(None)
     };
-    Patient { worker, cure: Box::pin(cure) }
+    Patient { worker, serves: true, cure: Box::pin(cure) }
 }
 
-/// What each of them says of itself, once it does.
-async fn says_what_is_wrong(site: &Site, http: &Http) -> String {
+/// What it says of itself, once it does: in the stats, and by HTTP if it `serves`.
+async fn says_what_is_wrong(site: &Site, http: &Http, serves: bool) -> String {
     let ill = async || {
         let said = site.run(&["stats", "--json"]).await.stdout;
         let stats: serde_json::Value = serde_json::from_slice(&said).unwrap();
-        let ill = stats["ill"].as_object().unwrap().values();
-        ill.map(|why| why.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let ill = stats["ill"].as_object().unwrap().values().next();
+        ill.map(|why| why.as_str().unwrap().to_owned())
     };
-    until("the sick one in stats", A_MINUTE, async || !ill().await.is_empty()).await;
+    until("the sick one in stats", A_MINUTE, async || ill().await.is_some()).await;
+    if !serves {
+        return ill().await.unwrap();
+    }
     let readyz = async || http.try_get("/readyz").await.unwrap_or_default();
     let words = "the API answers other workers and not this one: ";
     until("the sick one's /readyz", A_MINUTE, async || {
@@ -160,10 +187,10 @@ async fn beside_a_well_one(what: &str, sick: impl AsyncFn(&Ward<'_>) -> Patient)
     let http = Http(format!("127.0.0.1:{}", free_port().await.unwrap()));
     put(&site, both.bodies()).await;
     ends.restart();
-    let Patient { worker, cure } = sick(&Ward { site: &site, http: &http }).await;
+    let Patient { worker, serves, cure } = sick(&Ward { site: &site, http: &http }).await;
     let well = site.worker();
     let took = ends.reach(&both, 3 * took_alone).await;
-    let says = says_what_is_wrong(&site, &http);
+    let says = says_what_is_wrong(&site, &http, serves);
     let (fed, said) = feeding(&site, Group::new("fed", 0), says).await;
     ends.reach(&fed, A_MINUTE + PATIENCE).await;
     let after = ends.began.elapsed();
@@ -202,6 +229,12 @@ async fn beside_a_well_one(what: &str, sick: impl AsyncFn(&Ward<'_>) -> Patient)
 #[tokio::test]
 async fn a_worker_without_name_resolution_stops_nobody() {
     beside_a_well_one("without name resolution", without_names).await;
+}
+
+#[tokio::test]
+async fn a_worker_with_18_descriptors_stops_nobody() {
+    beside_a_well_one("with 18 descriptors", async |ward| short_of_descriptors(ward, 18).await)
+        .await;
 }
 
 #[tokio::test]

@@ -50,15 +50,17 @@ local function probing(stage, state, now, limit, worker)
   local must_ask = asks == '1' and answered ~= '1'
   if now < from then return { state = state, take = 0, asks = must_ask, again_at = from } end
   return { state = state, take = math.min(limit, 1), picks = true, probe = true, avoid = probed or '',
-    picks_before = num(picked), sticky = sticky == '1' and probed, pairs = named_pairs(pairs_text), asks = must_ask }
+    picks_before = num(picked), sticky = sticky == '1' and probed, pairs = named_pairs(pairs_text),
+    asks = must_ask }
 end
 
 -- How many calls a stage may begin now, at most `limit`, and at `rate` a second ('' = any).
 -- Returns a table: `state` of its hash P`stage:<stage>`, if there is one; `take`; `probe`, whether
 -- it is one call to find out how the API is, rather by another job than `avoid` and of another pair than
 -- `pairs`, or by the job `sticky`, or if it `asks`, by a status check; `picks`, whether jobs are picked
--- from all that are due, and `picks_before`, how often that was done; `again_at`, when to ask again if nothing may be taken; what `gcra` knows while
--- a rate counts; `forget`, whether a limit is over. Changes nothing.
+-- from all that are due, and `picks_before`, how often that was done; `again_at`, when to ask again if
+-- nothing may be taken; what `gcra` knows while a rate counts; `forget`, whether a limit is over.
+-- Changes nothing.
 local function gate(stage, now, limit, rate, worker)
   local state, next_probe, learned, growth, limited_pairs, next_other = unpack(read(P .. 'stage:'
     .. stage, 'state', 'next-probe', 'rate', 'growth', 'pairs', 'next-other'), 1, 6)

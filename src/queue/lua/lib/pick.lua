@@ -2,18 +2,17 @@
 
 -- A probe is picked from so many due jobs, spread over all of them.
 local SAMPLE = 100
--- So far on in a list is the next pick, round and round: however many there are, they lie evenly, so that
--- a few find any group that is not small.
+-- So far on in a list is the next pick, round and round: however many there are, they lie evenly, so
+-- that a few find any group that is not small.
 local GOLDEN_RATIO = 0.618034
 
--- Some due members of a place, spread over all that are due; others in each call, where there are more.
+-- Some due members of a place, spread over all that are due; others in each call where there are more.
 local function sample(place, now, how_many)
   local due, found = num(ask('ZCOUNT', P .. place, '-inf', now)), {}
   math.randomseed(now)
-  local step = math.max(1, math.floor(due / how_many))
-  local first = math.random(0, step - 1)
-  for n = 0, math.min(due, how_many) - 1 do
-    local rank = first + n * step
+  local count, first = math.min(due, how_many), math.random()
+  for n = 0, count - 1 do
+    local rank = math.floor((first + n) * due / count)
     found[#found + 1] = unpack(ask('ZRANGE', P .. place, rank, rank) or {}, 1, 1)
   end
   return found

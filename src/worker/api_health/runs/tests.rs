@@ -155,10 +155,26 @@ fn a_limit_is_everybodys_from_two_pairs_or_three_jobs() {
     seen.note("a", "p", limited);
     let second = seen.note("b", "q", limited).sign.unwrap();
     assert_eq!((second.event, second.pairs.as_str()), (BreakerEvent::Limited, ""));
+}
+
+/// Good answers come between: fewer calls a second will do. Two jobs may have a limit of their own.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_lets_some_in_is_one_from_three_jobs_within_ten_seconds() {
+    let limited = ApiSignal::Limited(Duration::from_secs(300));
     let mut seen = Seen::new(Stage::Poll);
-    seen.note("a", "p", ApiSignal::Alive);
-    let slower = seen.note("b", "p", limited).sign.unwrap();
-    assert_eq!(slower.waits, Some((Duration::ZERO, Duration::ZERO)), "it is let in, less often");
+    let mut meets = |id| {
+        seen.note("good", "p", ApiSignal::Alive);
+        seen.note(id, "p", limited).sign
+    };
+    for id in ["a", "b", "a", "b"] {
+        assert_eq!(meets(id), None, "{id}");
+    }
+    tokio::time::advance(LATELY).await;
+    for id in ["c", "d"] {
+        assert_eq!(meets(id), None, "{id}");
+    }
+    let third = meets("e").unwrap();
+    assert_eq!(third.waits, Some((Duration::ZERO, Duration::ZERO)), "it is let in, less often");
 }
 
 #[test]
