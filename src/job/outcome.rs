@@ -125,7 +125,8 @@ pub enum ApiSignal {
 impl ApiSignal {
     /// Whether the call did not get as far as its job: no connection, no token, credentials that are
     /// refused. While others are well, that is most likely this process's own fault.
-    pub(crate) fn is_callers(self) -> bool {
+    #[must_use]
+    pub fn is_callers(self) -> bool {
         let lets_in_nobody = matches!(self, Self::Refused(Refusal::Credentials | Refusal::Token));
         lets_in_nobody || self == Self::Unreachable
     }

@@ -38,7 +38,7 @@ local FIRST_RATE, FIRST_GROWTH, LESS, GROWTH = 2, 2, 0.6, 1.1
 local MUCH_LONGER_MS = 1000
 -- A stage that breaks so soon after a good answer, or is halted so soon after the last halt, is probed
 -- so often at first, so far apart: it may be a matter of some jobs.
-local LATELY_MS, QUICK_PROBES, QUICK_MS = 10000, 10, 200
+local LATELY_MS, QUICK_PROBES, QUICK_MS = 10000, { halted = 10, broken = 5 }, 200
 -- So many probes may be of one job, in a row.
 local TRIES = 3
 
@@ -70,7 +70,7 @@ local function close()
   redis.call('HSET', hash, 'state', event, 'reason', reason, 'since', int(now), 'next-probe',
     int(now + first_ms), 'probes', '0', 'closed-by', worker, 'probed', id, 'tries', '1', 'sticky', stays,
     'asks', asks, 'wait', int(wait_ms), 'wait-max', int(wait_max_ms))
-  if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES)) end
+  if is_quick then redis.call('HSET', hash, 'quick', int(QUICK_PROBES[event])) end
   if pairs_at_fault ~= '' then redis.call('HSET', hash, 'pairs', pairs_at_fault) end
   wake(stage)
   return 1

@@ -1,12 +1,18 @@
-//! What the dead leave: lost leases, crash loops, and the beat that finds the silent.
+//! What the dead leave: lost leases, crash loops, and the beat that finds the silent; and what is put
+//! back for others.
 
 use std::time::Duration;
 
 use expect_test::expect;
-use reelq::queue::{Beat, Lost, MAX_RECOVERIES, QueueError, Rules, SILENT_AFTER};
+use futures_util::StreamExt;
+use reelq::job::Stage;
+use reelq::queue::{Beat, Lost, MAX_RECOVERIES, Move, QueueError, Rules, SILENT_AFTER};
+use tokio::time::timeout;
 
-use super::{Scene, check};
+use super::{Scene, accept, check, repoll, requeue};
 use crate::support::RULES;
+
+const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn reclaim_takes_back_what_was_held_too_long() {
@@ -133,4 +139,26 @@ async fn a_worker_with_entries_pending_is_not_forgotten() {
         let (workers, readers) = known().await;
         assert_eq!((workers, readers.len()), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn what_is_due_at_once_wakes_the_other_workers() {
+    let scene = Scene::new().await;
+    let (delay, event) = (Duration::ZERO, "no connection".to_owned());
+    let back = Move::Repoll { delay, streak: String::new(), event: event.clone() };
+    let unsent = Move::Requeue { delay, spends_attempt: false, event, refusal: None };
+    for name in ["waits", "polls"] {
+        scene.submitting(name, 0).await;
+    }
+    scene.settle(0, "polls", 1, accept("w-1")).await;
+    assert_eq!(scene.claim_polls(2000).await.len(), 1);
+    let mut news = scene.at(0).wake_ups().await.unwrap().boxed();
+    scene.settle(2000, "polls", 2, repoll("")).await;
+    scene.settle(2000, "waits", 1, unsent).await;
+    assert_eq!(timeout(SOON, news.next()).await, Ok(Some(Stage::Submit)));
+    assert_eq!(scene.claim_submits(2000).await.len(), 1);
+    assert_eq!(scene.claim_polls(9000).await.len(), 1);
+    scene.settle(9000, "waits", 2, requeue()).await;
+    scene.settle(9000, "polls", 3, back).await;
+    assert_eq!(timeout(SOON, news.next()).await, Ok(Some(Stage::Poll)));
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use reelq::job::{EntryFields, Request, Stage};
-use reelq::queue::{Beat, BreakerEvent, Move, Report, Reported, Settled, StageState, Witnesses};
-use tokio::time::timeout;
+use reelq::queue::{Beat, BreakerEvent, Report, Reported, Settled, StageState, Witnesses};
 
 use super::super::support::{id, report_of};
 use super::{Scene, accept, refused, repoll, requeue, unconfirm};
@@ -34,6 +32,21 @@ impl Scene {
     async fn taken_by(&self, after_ms: u64, worker: &'static str) -> Vec<String> {
         let claimed = self.at(after_ms).claim_submits(self.claimant(worker)).await.unwrap().0;
         claimed.jobs.into_iter().map(|job| job.id.to_string()).collect()
+    }
+
+    /// So many probes, 200 ms apart, which fail; and one more, after which it backs off.
+    async fn probed_soon(&self, since_ms: u64, times: u64) {
+        for probe in 1..=times + 1 {
+            let now = since_ms + 200 * probe;
+            assert_eq!(self.taken(now - 1, None).await.len(), 0, "probe {probe}");
+            let [taken] = self.taken(now, None).await.try_into().unwrap();
+            let record = self.at(now).record(&id(&taken)).await.unwrap().unwrap();
+            let claim = record.get("claim").unwrap().parse().unwrap();
+            self.settle(now, &taken, claim, requeue()).await;
+            self.fails(now, &taken, |_| ()).await;
+        }
+        let backs_off = since_ms + 200 * (times + 1) + 2000;
+        assert_eq!(self.taken(backs_off - 1, None).await.len(), 0);
     }
 
     /// The probe that is due failed.
@@ -88,32 +101,6 @@ async fn a_few_probes_find_any_group_that_is_not_small() {
         let group = begin..begin + 20;
         assert!(probed.iter().any(|at| group.contains(at)), "{group:?} not among {probed:?}");
     }
-}
-
-#[tokio::test]
-async fn what_is_due_at_once_wakes_the_other_workers() {
-    let scene = Scene::new().await;
-    let at_once = |to| match to {
-        Move::Requeue { spends_attempt, event, refusal, .. } => {
-            Move::Requeue { delay: Duration::ZERO, spends_attempt, event, refusal }
-        }
-        Move::Repoll { streak, event, .. } => Move::Repoll { delay: Duration::ZERO, streak, event },
-        other => other,
-    };
-    for name in ["waits", "polls"] {
-        scene.submitting(name, 0).await;
-    }
-    scene.settle(0, "polls", 1, accept("w-1")).await;
-    assert_eq!(scene.claim_polls(2000).await.len(), 1);
-    let mut news = scene.at(0).wake_ups().await.unwrap().boxed();
-    scene.settle(2000, "polls", 2, repoll("")).await;
-    scene.settle(2000, "waits", 1, at_once(requeue())).await;
-    assert_eq!(timeout(SECOND * 20, news.next()).await, Ok(Some(Stage::Submit)));
-    assert_eq!(scene.claim_submits(2000).await.len(), 1);
-    assert_eq!(scene.claim_polls(9000).await.len(), 1);
-    scene.settle(9000, "waits", 2, requeue()).await;
-    scene.settle(9000, "polls", 3, at_once(repoll(""))).await;
-    assert_eq!(timeout(SECOND * 20, news.next()).await, Ok(Some(Stage::Poll)));
 }
 
 #[tokio::test]
@@ -255,7 +242,7 @@ async fn another_worker_has_the_first_try_of_a_stage() {
 }
 
 #[tokio::test]
-async fn a_stage_that_broke_after_a_good_answer_is_probed_ten_times_soon() {
+async fn a_stage_that_broke_after_a_good_answer_is_probed_five_times_soon() {
     let scene = Scene::new().await;
     scene.waiting_jobs(60).await;
     let first = id("job-0");
@@ -264,25 +251,32 @@ async fn a_stage_that_broke_after_a_good_answer_is_probed_ten_times_soon() {
         ..report_of(Stage::Submit, BreakerEvent::Broken, &first)
     };
     scene.report_as(0, "w1", broken(2000)).await;
-    let mut now = 0;
-    for _ in 0..10 {
-        now += 200;
-        assert_eq!(scene.taken(now - 1, None).await.len(), 0, "at {now}");
-        let taken = scene.taken(now, None).await;
-        assert_eq!(taken.len(), 1, "at {now}");
-        let record = scene.at(now).record(&id(&taken[0])).await.unwrap().unwrap();
-        let claim = record.get("claim").unwrap().parse().unwrap();
-        scene.settle(now, &taken[0], claim, requeue()).await;
-        scene.fails(now, &taken[0], |_| ()).await;
-    }
-    assert_eq!(scene.taken(now + 199, None).await.len(), 0);
-    let taken = scene.taken(now + 200, None).await;
-    scene.settle(now + 200, &taken[0], 1, requeue()).await;
-    scene.fails(now + 200, &taken[0], |_| ()).await;
-    assert_eq!(scene.taken(now + 2199, None).await.len(), 0, "from then on it backs off");
+    scene.probed_soon(0, 5).await;
     let _: u64 = scene.0.command(&["DEL", "reelq:{video}:stage:submit"]).await;
     scene.report_as(50_000, "w1", broken(10_000)).await;
     assert_eq!(scene.taken(50_999, None).await.len(), 0, "that was too long ago");
+}
+
+#[tokio::test]
+async fn submit_that_is_halted_again_is_probed_ten_times_soon() {
+    let scene = Scene::new().await;
+    scene.waiting_jobs(60).await;
+    let first = id("job-0");
+    let halts = async |now| {
+        let halted = Report {
+            witnesses: Witnesses::SameStage,
+            ..report_of(Stage::Submit, BreakerEvent::Halted, &first)
+        };
+        assert_eq!(scene.report_as(now, "w1", halted).await, Reported::Changed);
+    };
+    halts(0).await;
+    assert_eq!(scene.taken(999, None).await.len(), 0, "the first time it backs off");
+    scene.report_as(1000, "w1", report_of(Stage::Submit, BreakerEvent::Alive, &first)).await;
+    halts(10_999).await;
+    scene.probed_soon(10_999, 10).await;
+    scene.report_as(50_000, "w1", report_of(Stage::Submit, BreakerEvent::Alive, &first)).await;
+    halts(60_000).await;
+    assert_eq!(scene.taken(60_999, None).await.len(), 0, "that was too long ago");
 }
 
 #[tokio::test]

@@ -68,13 +68,11 @@ async fn a_push_makes_the_next_check_happen_now() {
     check(
         &dump,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000000500 | polls 0 | posts 1 | pushed-at 1800000000500 | pushed-url https://cdn/pushed.mp4 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
-        poll
-          a 1800000000500
-        rate:push ttl 0 s
-          1800000000550
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +100 submitted | next-at 1800000000500 | polls 0 | posts 1 | pushed-at 1800000000500 | pushed-url https://cdn/pushed.mp4 | revision 1 | state polling | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1 | worker w1
+            poll
+              a 1800000000500
+        "#]],
     );
 }
 
@@ -235,13 +233,11 @@ async fn what_anybody_may_have_pushed_puts_the_resubmit_off_once() {
     check(
         &dump,
         expect![[r#"
-        job:a
-          accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out | next-at 1800000050000 | polls 0 | posts 1 | pushed-at 1800000020000 | pushed-url https://cdn/pushed.mp4 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
-        rate:push ttl 0 s
-          1800000020050
-        unconfirmed
-          a 1800000050000
-    "#]],
+            job:a
+              accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 1 | customer-id acme | history +0 accepted, +10 unconfirmed: time-out | next-at 1800000050000 | polls 0 | posts 1 | pushed-at 1800000020000 | pushed-url https://cdn/pushed.mp4 | revision 1 | state unconfirmed | unconfirmed 1 | use-case-id birthday | user-id ann | v 1 | worker w1
+            unconfirmed
+              a 1800000050000
+        "#]],
     );
     assert_eq!(scene.push(40_000, "a", PushTrust::Anybody).await, PushOutcome::Kept);
     assert_eq!(scene.claim_submits(49_999).await.len(), 0);

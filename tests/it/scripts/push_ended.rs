@@ -20,17 +20,15 @@ async fn a_push_of_an_expired_job_leads_to_one_more_check() {
             check(
                 &dump,
                 expect![[r#"
-                dead
-                  a 1800000001200
-                job:a ttl 200 s
-                  accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error poll-deadline: no video in 1 s | history +0 accepted, +100 submitted, +1200 expired | next-at 1800000005000 | polls 1 | posts 1 | pushed-at 1800000005000 | pushed-url https://cdn/pushed.mp4 | result <entry> | revision 1 | source poll | state expired | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
-                poll
-                  a 1800000005000
-                rate:push ttl 0 s
-                  1800000005050
-                results
-                  #1 client-request-id a | status expired | ended-at 1800000001200 | error poll-deadline: no video in 1 s | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
-            "#]],
+                    dead
+                      a 1800000001200
+                    job:a ttl 200 s
+                      accepted-at 1800000000000 | attempts 0 | body-sha1 c809.. | claim 2 | customer-id acme | ended-at 1800000001200 | error poll-deadline: no video in 1 s | history +0 accepted, +100 submitted, +1200 expired | next-at 1800000005000 | polls 1 | posts 1 | pushed-at 1800000005000 | pushed-url https://cdn/pushed.mp4 | result <entry> | revision 1 | source poll | state expired | submitted-at 1800000000100 | use-case-id birthday | user-id ann | v 1 | whilter-request-id w-1
+                    poll
+                      a 1800000005000
+                    results
+                      #1 client-request-id a | status expired | ended-at 1800000001200 | error poll-deadline: no video in 1 s | source poll | accepted-at 1800000000000 | revision 1 | user-id ann | customer-id acme | use-case-id birthday | whilter-request-id w-1 | posts 1 | polls 1 | submitted-at 1800000000100
+                "#]],
             );
         }
         let claim = async || scene.at(5000).claim_polls(scene.claimant("w1")).await.unwrap().jobs;

@@ -2,12 +2,18 @@
 //!
 //! Ids of stream entries are the server's own and shown as `#1`, `#2`; SHA-1 digests and bodies
 //! are shown by their begin; keys with a time to live say so in whole seconds.
+//! What lives for about a second of the real clock, as a rate does, is left out.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Value};
+
+/// What PTTL answers about a key that is not there.
+const GONE: i64 = -2;
+/// Milliseconds.
+const SOON_GONE: i64 = 2000;
 
 pub(crate) async fn dump(connection: &mut MultiplexedConnection, prefix: &str) -> String {
     let mut keys: Vec<String> =
@@ -17,6 +23,9 @@ pub(crate) async fn dump(connection: &mut MultiplexedConnection, prefix: &str) -
     for key in keys {
         let name = key.strip_prefix(prefix).unwrap();
         let ttl: i64 = connection.pttl(&key).await.unwrap();
+        if ttl == GONE || (0..SOON_GONE).contains(&ttl) {
+            continue;
+        }
         let ttl = if ttl > 0 { format!(" ttl {} s", (ttl + 500) / 1000) } else { String::new() };
         let kind: String =
             redis::Cmd::new().arg("TYPE").arg(&key).query_async(connection).await.unwrap();
