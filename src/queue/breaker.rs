@@ -146,6 +146,28 @@ pub struct Report<'a> {
     pub pairs: &'a str,
 }
 
+impl Report<'_> {
+    /// The event, without anything else to say.
+    #[must_use]
+    pub fn of(stage: Stage, event: BreakerEvent) -> Self {
+        Self {
+            stage,
+            event,
+            reason: "",
+            wait: Duration::ZERO,
+            wait_at_most: Duration::ZERO,
+            job: None,
+            worker: "",
+            run_for: Duration::ZERO,
+            good_ago: None,
+            witnesses: Witnesses::Nobody,
+            may_have_bought: false,
+            may_stay: false,
+            pairs: "",
+        }
+    }
+}
+
 /// Whose good answers show that a fault is a worker's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Witnesses {
@@ -205,22 +227,7 @@ impl RuledQueue {
     /// # Errors
     /// What the server answered; repeating the call is safe.
     pub async fn probe_now(&self, stage: Stage) -> Result<bool, QueueError> {
-        let report = Report {
-            stage,
-            event: BreakerEvent::Hurried,
-            reason: "",
-            wait: Duration::ZERO,
-            wait_at_most: Duration::ZERO,
-            job: None,
-            worker: "",
-            run_for: Duration::ZERO,
-            good_ago: None,
-            witnesses: Witnesses::Nobody,
-            may_have_bought: false,
-            may_stay: false,
-            pairs: "",
-        };
-        Ok(self.report(report).await? == Reported::Changed)
+        Ok(self.report(Report::of(stage, BreakerEvent::Hurried)).await? == Reported::Changed)
     }
 
     /// Closes a stage for the whole fleet, or lets it go on.

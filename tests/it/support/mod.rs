@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reelq::cli::private_redis::PrivateRedis;
 use reelq::job::{EntryFields, JobId, QueueName, Request, Stage};
-use reelq::queue::{BreakerEvent, ConnectOptions, Queue, Report, RuledQueue, Rules, Witnesses};
+use reelq::queue::{BreakerEvent, ConnectOptions, Queue, Report, RuledQueue, Rules};
 
 /// The server that the tests are to use, as the README's test command sets it.
 pub(crate) fn redis_command() -> Option<String> {
@@ -121,18 +121,11 @@ pub(crate) fn job(name: &str) -> (Request, EntryFields) {
 /// What `w1` reports of a stage, by the call of this job, without anything else to say.
 pub(crate) fn report_of(stage: Stage, event: BreakerEvent, job: &JobId) -> Report<'_> {
     Report {
-        stage,
-        event,
         reason: "403",
         wait: Duration::from_secs(1),
         wait_at_most: Duration::from_secs(3),
         job: Some(job),
         worker: "w1",
-        run_for: Duration::ZERO,
-        good_ago: None,
-        witnesses: Witnesses::Nobody,
-        may_have_bought: false,
-        may_stay: false,
-        pairs: "",
+        ..Report::of(stage, event)
     }
 }
