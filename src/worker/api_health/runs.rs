@@ -269,10 +269,18 @@ impl Runs {
             event,
             witnesses,
             may_have_bought: self.stage == Stage::Submit && is_dear(signal),
-            may_stay: matches!(
-                signal,
-                ApiSignal::Failing { wants_to_wait: false } | ApiSignal::Unreachable
-            ),
+            may_stay: match signal {
+                ApiSignal::Failing { wants_to_wait } => !wants_to_wait,
+                ApiSignal::Unreachable => true,
+                // A status check buys nothing.
+                ApiSignal::Gateway | ApiSignal::Silent => self.stage == Stage::Poll,
+                ApiSignal::Alive
+                | ApiSignal::Answered
+                | ApiSignal::Nothing
+                | ApiSignal::Refused(_)
+                | ApiSignal::Limited(_)
+                | ApiSignal::Strange => false,
+            },
             waits: strange.then_some((STRANGE_WAIT, STRANGE_WAIT_AT_MOST)),
             pairs: self.run.pairs.iter().cloned().collect::<Vec<_>>().join("\n"),
         }

@@ -108,6 +108,14 @@ async fn two_sick_transactions_that_ask_for_patience_are_given_theirs_alone() {
 }
 
 #[tokio::test]
+async fn many_transactions_whose_checks_fail_keep_no_others_waiting() {
+    for answer in ["500", "502"] {
+        sick(Group::new("sick", 40), &[&format!("endpoint=status,id=sick-*,answer={answer}")])
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn the_limit_of_one_customer_limits_no_others() {
     let busy = Group::new("sick", 20).of_customer("busy").of_templates(1);
     for endpoint in ["submit", "status"] {

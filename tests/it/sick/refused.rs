@@ -83,10 +83,11 @@ async fn five_thousand_refused_keep_no_others_waiting() {
     measured(&format!("5,000 refused before 20 good: good after {good:.1?}, {calls} calls"));
 }
 
+const THIRD: Group = Group::new("bad", 90);
+
 /// Three of ten jobs are bad; the good ones are measured alone first.
-async fn bad_among_good(templates: usize) {
+async fn bad_among_good(bad: Group) {
     let good = Group::new("good", 210);
-    let bad = Group::new("bad", 90).of_templates(templates);
     let alone = site(&[]).await;
     put(&alone, good.bodies()).await;
     let mut ends = Ends::of(&alone);
@@ -105,19 +106,25 @@ async fn bad_among_good(templates: usize) {
     let took = ends.reach(&good, 3 * took_alone).await;
     ends.all_completed(&site, &good, 1..=1);
     measured(&format!(
-        "90 bad of {templates} templates among 210 good: good after {took:.1?}, alone {took_alone:.1?}"
+        "90 bad ({} templates of {}) among 210 good: good after {took:.1?}, alone {took_alone:.1?}",
+        bad.templates, bad.template
     ));
     assert_eq!(worker.stop().await, Some(0));
 }
 
 #[tokio::test]
 async fn a_third_of_one_bad_template_slows_the_others_little() {
-    bad_among_good(1).await;
+    bad_among_good(THIRD.of_templates(1)).await;
 }
 
 #[tokio::test]
 async fn a_third_of_three_bad_templates_slows_the_others_little() {
-    bad_among_good(3).await;
+    bad_among_good(THIRD.of_templates(3)).await;
+}
+
+#[tokio::test]
+async fn a_third_of_the_others_template_slows_them_little() {
+    bad_among_good(THIRD).await;
 }
 
 /// What is wrong with us, until it is put right.

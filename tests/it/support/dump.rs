@@ -1,7 +1,7 @@
 //! The whole key space of a queue as text, the same for the same content.
 //!
 //! Ids of stream entries are the server's own and shown as `#1`, `#2`; SHA-1 digests and bodies
-//! are shown by their begin; keys with a time to live say so in whole seconds.
+//! are shown by their begin; keys with a time to live say so in tens of seconds, for a test that is slow.
 //! What lives for about a second of the real clock, as a rate does, is left out.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,8 @@ pub(crate) async fn dump(connection: &mut MultiplexedConnection, prefix: &str) -
         if ttl == GONE || (0..SOON_GONE).contains(&ttl) {
             continue;
         }
-        let ttl = if ttl > 0 { format!(" ttl {} s", (ttl + 500) / 1000) } else { String::new() };
+        let ttl =
+            if ttl > 0 { format!(" ttl {} s", (ttl + 5000) / 10_000 * 10) } else { String::new() };
         let kind: String =
             redis::Cmd::new().arg("TYPE").arg(&key).query_async(connection).await.unwrap();
         writeln!(text, "{name}{ttl}").unwrap();

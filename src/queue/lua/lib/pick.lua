@@ -5,6 +5,8 @@ local SAMPLE = 100
 -- So far on in a list is the next pick, round and round: however many there are, they lie evenly, so
 -- that a few find any group that is not small.
 local GOLDEN_RATIO = 0.618034
+-- What counts the calls of a job that came to such a place.
+local CALLS = { submit = 'posts', unconfirmed = 'posts', poll = 'polls' }
 
 -- Some due members of a place, spread over all that are due; others in each call where there are more.
 local function sample(place, now, how_many)
@@ -19,27 +21,27 @@ local function sample(place, now, how_many)
 end
 
 -- The due members of a place for as many calls as the gate allows. A probe looks at some more: those of
--- the pairs that are known to be refused come late, those that were sent before come late among them,
--- and the job of the last probe comes last.
+-- the pairs that are known to be refused come late, those of earlier calls come late among them, and the
+-- job of the last probe comes last.
 local function due_members(place, now, limit, gated)
   if gated.sticky and num(ask('ZSCORE', P .. place, gated.sticky)) > 0 then return { gated.sticky } end
   if not gated.picks then
     return ask('ZRANGE', P .. place, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit) or {}
   end
   if not gated.pairs then return sample(place, now, limit) end
-  local others, others_sent, named, named_sent, last = {}, {}, {}, {}, {}
+  local others, others_again, named, named_again, last = {}, {}, {}, {}, {}
   for _, id in ipairs(sample(place, now, SAMPLE)) do
-    local use_case_id, customer_id, posts = unpack(read(P .. 'job:' .. id, 'use-case-id', 'customer-id',
-      'posts'), 1, 3)
-    local is_named, was_sent = gated.pairs[join_pair(use_case_id, customer_id)], num(posts) > 0
-    local list = was_sent and others_sent or others
-    if is_named then list = was_sent and named_sent or named end
+    local use_case_id, customer_id, calls = unpack(read(P .. 'job:' .. id, 'use-case-id', 'customer-id',
+      CALLS[place]), 1, 3)
+    local is_named, is_again = gated.pairs[join_pair(use_case_id, customer_id)], num(calls) > 0
+    local list = is_again and others_again or others
+    if is_named then list = is_again and named_again or named end
     if id == gated.avoid then list = last end
     list[#list + 1] = id
   end
   local due, before = {}, gated.picks_before
   local part = before and (before + 1) * GOLDEN_RATIO % 1 or math.random()
-  local lists = { others, others_sent, named, named_sent, last }
+  local lists = { others, others_again, named, named_again, last }
   for n = 1, gated.others and 2 or #lists do
     local list = lists[n]
     local first = math.floor(#list * part)

@@ -99,7 +99,10 @@ fn what_a_fault_may_have_bought_goes_with_it() {
             seen.many(9, "p", fault);
             let tenth = seen.note("p-9", "p", fault).sign.unwrap();
             assert_eq!(tenth.event, BreakerEvent::Broken);
-            assert_eq!((tenth.may_have_bought, tenth.may_stay), (may_have_bought, !dear));
+            assert_eq!(
+                (tenth.may_have_bought, tenth.may_stay),
+                (may_have_bought, !may_have_bought)
+            );
         }
     }
 }
